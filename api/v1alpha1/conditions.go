@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Condition types. Ready, Reconciling and Stalled follow the kstatus convention, so `kubectl wait`, Flux and Argo CD
+// understand them untaught: Reconciling and Stalled are True only while something is under way or stuck.
+const (
+	// ConditionReady on a connection is True only while the Secret holds a token that works by all we know. On an
+	// application it is True when its client and endpoints are complete and the provider accepts the client.
+	ConditionReady = "Ready"
+	// ConditionAuthorized on a connection is True while the operator holds a grant that the provider has not
+	// refused, False when it holds none, and Unknown when a call ended without an answer.
+	ConditionAuthorized = "Authorized"
+	// ConditionReconciling is True while the operator is working towards Ready without anybody's help.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled is True when only a person can go on: the message says what to do.
+	ConditionStalled = "Stalled"
+)
+
+// Reasons of both kinds.
+const (
+	// ReasonReady : all is well; on Ready=True of an application.
+	ReasonReady = "Ready"
+	// ReasonInvalidClient : the provider does not accept the client (`invalid_client`): wrong client ID, wrong or
+	// rotated client secret, wrong authentication method. It concerns the application: its connections pause, keep
+	// their grants and go on when the client is mended.
+	ReasonInvalidClient = "InvalidClient"
+	// ReasonUnauthorizedClient : the provider knows the client but does not let it use this grant type
+	// (`unauthorized_client`). Connections with that grant type pause and lose nothing.
+	ReasonUnauthorizedClient = "UnauthorizedClient"
+	// ReasonSecretNotFound : a Secret, or the key in it, that the spec names does not exist.
+	ReasonSecretNotFound = "SecretNotFound"
+	// ReasonSuspended : spec.suspend is true; nothing is asked of the provider, what exists stays.
+	ReasonSuspended = "Suspended"
+	// ReasonProgressing : the operator is working on it.
+	ReasonProgressing = "Progressing"
+	// ReasonSettled : nothing is under way and nothing is stuck; on Reconciling=False and Stalled=False.
+	ReasonSettled = "Settled"
+	// ReasonDeleting : the object is being deleted and its grants are being revoked.
+	ReasonDeleting = "Deleting"
+)
+
+// Reasons of applications.
+const (
+	// ReasonInvalidConfiguration : the spec is complete for the API server but cannot work, for example an endpoint
+	// that is neither given nor discovered; the message names the field.
+	ReasonInvalidConfiguration = "InvalidConfiguration"
+	// ReasonDiscoveryFailed : the discovery document of issuerURL could not be read, and no earlier one is known.
+	ReasonDiscoveryFailed = "DiscoveryFailed"
+	// ReasonCABundleInvalid : caBundle is missing or holds no certificate.
+	ReasonCABundleInvalid = "CABundleInvalid"
+	// ReasonConnectionsRemain : the application is being deleted and waits for its connections to be revoked.
+	ReasonConnectionsRemain = "ConnectionsRemain"
+)
+
+// Reasons of connections.
+const (
+	// ReasonTokenReady : the Secret holds a token that works by all we know.
+	ReasonTokenReady = "TokenReady"
+	// ReasonGrantHeld : the operator holds the grant; on Authorized=True.
+	ReasonGrantHeld = "GrantHeld"
+	// ReasonApplicationNotFound : spec.applicationRef names no application.
+	ReasonApplicationNotFound = "ApplicationNotFound"
+	// ReasonApplicationNotReady : the application is not usable yet; its own conditions say why.
+	ReasonApplicationNotReady = "ApplicationNotReady"
+	// ReasonNotAllowed : the application does not allow this namespace, this grant type or these scopes.
+	ReasonNotAllowed = "NotAllowed"
+	// ReasonNoGateway : a person has to authorize, but there is no gateway to send them to, or the code has no
+	// redirect URL to go with it.
+	ReasonNoGateway = "NoGateway"
+	// ReasonAuthorizationRequired : a person has to authorize, or a new code or refresh token has to be given.
+	ReasonAuthorizationRequired = "AuthorizationRequired"
+	// ReasonInvalidGrant : the provider refused the code or the refresh token (`invalid_grant`). It does not come
+	// back to life by itself; authorize again.
+	ReasonInvalidGrant = "InvalidGrant"
+	// ReasonRefreshRejected : the provider refused without an OAuth error, five times over five minutes. The grant
+	// is kept; a change of application, client Secret or connection, or a refresh request, tries again.
+	ReasonRefreshRejected = "RefreshRejected"
+	// ReasonExchangeRejected : the provider refused the code with something else than invalid_grant. Codes are
+	// never sent again; give a new one.
+	ReasonExchangeRejected = "ExchangeRejected"
+	// ReasonRefreshOutcomeUnknown : a refresh was cut off after it was sent, so the refresh token may be spent. The
+	// old access token keeps serving; the refresh token is sent once more when that is about to expire.
+	ReasonRefreshOutcomeUnknown = "RefreshOutcomeUnknown"
+	// ReasonExchangeOutcomeUnknown : the exchange of a code was cut off after it was sent. A code is never sent
+	// twice; give a new one.
+	ReasonExchangeOutcomeUnknown = "ExchangeOutcomeUnknown"
+	// ReasonProviderUnavailable : the provider did not answer usefully (time-out, 5xx, 429, garbage, no network).
+	// It is tried again with growing distance; the old token keeps serving until it expires.
+	ReasonProviderUnavailable = "ProviderUnavailable"
+	// ReasonTokenExpired : the access token has expired and there is no refresh token to get another one.
+	ReasonTokenExpired = "TokenExpired"
+	// ReasonSecretConflict : a Secret of that name exists and is not this connection's. It is never touched.
+	ReasonSecretConflict = "SecretConflict"
+	// ReasonSecretRejected : the API server refused the token Secret, for example because its type wants other keys.
+	ReasonSecretRejected = "SecretRejected"
+	// ReasonAccountMismatch : somebody authorized again with another account; the old grant is kept.
+	ReasonAccountMismatch = "AccountMismatch"
+	// ReasonRevoked : the grant was revoked at the provider.
+	ReasonRevoked = "Revoked"
+)
+
+// Reasons of events beyond those above. Successful refreshes are a metric and a status, not an event each.
+const (
+	// EventAuthorized : a code, an import or credentials gave the first tokens, or new ones in place of old.
+	EventAuthorized = "Authorized"
+	// EventRecovered : a connection that could not be refreshed works again.
+	EventRecovered = "Recovered"
+	// EventRevocationFailed : a token could not be revoked before the deadline and may still work at the provider.
+	EventRevocationFailed = "RevocationFailed"
+	// EventRevocationUnsupported : the provider has no revocation endpoint; the tokens live until they expire.
+	EventRevocationUnsupported = "RevocationUnsupported"
+	// EventOrphaned : deletionPolicy Orphan left the grant alive at the provider.
+	EventOrphaned = "Orphaned"
+	// EventAdopted : a connection took over the grant of an equal one that is gone, as after a restored backup.
+	EventAdopted = "Adopted"
+	// EventSecretRepaired : the token Secret had been deleted or edited and was written again.
+	EventSecretRepaired = "SecretRepaired"
+	// EventNothingToRefresh : a refresh was requested but there is no refresh token.
+	EventNothingToRefresh = "NothingToRefresh"
+)
