@@ -1,0 +1,201 @@
+package oauth
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/oauth-operator/oauth-operator/internal/sensitive"
+)
+
+// TokenResponse is what a token endpoint issued (RFC 6749, section 5.1).
+type TokenResponse struct {
+	AccessToken sensitive.String
+	// RefreshToken is empty when the provider gave no new one; the old one is then still good (RFC 6749, section 6).
+	RefreshToken sensitive.String
+	// TokenType is "Bearer" for bearer tokens in any spelling and when it is missing; other types as they came.
+	TokenType string
+	// Scope is what was granted, each once, in the order of the answer. ScopeGiven false means that the answer had no
+	// scope, which means the one that was asked for.
+	Scope      []string
+	ScopeGiven bool
+	ExpiresIn  Lifetime
+	// RefreshTokenExpiresIn is not standard: several providers say it in fields of their own.
+	RefreshTokenExpiresIn Lifetime
+}
+
+// IsEmpty tells whether the response has no token at all.
+func (r TokenResponse) IsEmpty() bool { return r.AccessToken.IsEmpty() && r.RefreshToken.IsEmpty() }
+
+const maxTokenType = 64
+
+// document is the members of an answer. complete is false when it was cut off or malformed after these members.
+type document struct {
+	members  map[string]json.RawMessage
+	complete bool
+}
+
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// errNotReadable is an answer in which nothing could be found.
+var errNotReadable = errors.New("the answer is neither a JSON object nor a form")
+
+// parseDocument reads a JSON object whatever its content type says, or a form where the content type does not speak
+// against it, which old servers send. Of a JSON object that breaks off it returns the members that are whole; what follows
+// the object is ignored; of members with the same name the last one counts. whole false says that the body was cut off.
+func parseDocument(contentType string, body []byte, whole bool) (document, error) {
+	body = bytes.TrimSpace(bytes.TrimPrefix(body, byteOrderMark))
+	if bytes.HasPrefix(body, []byte("{")) {
+		return parseObject(body), nil
+	}
+	media, _, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		media = ""
+	}
+	switch media {
+	case "", "application/x-www-form-urlencoded", "text/plain", "text/html":
+		return parseForm(body, whole)
+	}
+	return document{}, errNotReadable
+}
+
+// parseObject goes member by member, so that a refresh token is found in an answer that breaks off behind it.
+func parseObject(body []byte) document {
+	found := document{members: map[string]json.RawMessage{}}
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	if _, err := decoder.Token(); err != nil {
+		return found
+	}
+	for decoder.More() {
+		token, err := decoder.Token()
+		name, isName := token.(string)
+		if err != nil || !isName {
+			return found
+		}
+		var value json.RawMessage
+		if err := decoder.Decode(&value); err != nil {
+			return found
+		}
+		found.members[name] = value
+	}
+	_, err := decoder.Token()
+	found.complete = err == nil
+	return found
+}
+
+// parseForm takes a text for a form only when it has the characters of one and names a member of an OAuth answer, since
+// nearly every text parses as a form. A form does not show that it was cut off: its last value is then not to be used.
+func parseForm(body []byte, whole bool) (document, error) {
+	if bytes.ContainsAny(body, " \t\r\n<>\"{}") {
+		return document{}, errNotReadable
+	}
+	if !whole {
+		body = body[:max(bytes.LastIndexByte(body, '&'), 0)]
+	}
+	values, err := url.ParseQuery(string(body))
+	if err != nil || (values.Get("access_token") == "" && values.Get("refresh_token") == "" && values.Get("error") == "") {
+		return document{}, errNotReadable
+	}
+	found := document{members: map[string]json.RawMessage{}, complete: whole}
+	for name, all := range values {
+		value, err := json.Marshal(all[len(all)-1])
+		if err != nil {
+			return document{}, fmt.Errorf("form member %q: %w", name, err)
+		}
+		found.members[name] = value
+	}
+	return found, nil
+}
+
+func (d document) text(name string) string { return scalar(d.members[name]) }
+
+// secret returns a token as it came; one of nothing but blanks is none.
+func (d document) secret(name string) sensitive.String {
+	text := d.text(name)
+	if strings.TrimSpace(text) == "" {
+		return sensitive.String{}
+	}
+	return sensitive.New(text)
+}
+
+// secrets are the tokens in the document, which no error may repeat.
+func (d document) secrets() []sensitive.String {
+	return []sensitive.String{d.secret("access_token"), d.secret("refresh_token"), d.secret("id_token")}
+}
+
+// ParseTokenResponse reads the body of a successful answer. The response holds whatever could be read even when the error
+// is not nil: a refresh token in a broken answer must be kept, since the old one may be spent.
+func ParseTokenResponse(contentType string, body []byte) (TokenResponse, error) {
+	found, err := parseDocument(contentType, body, true)
+	if err != nil {
+		return TokenResponse{}, err
+	}
+	return found.tokens()
+}
+
+func (d document) tokens() (TokenResponse, error) {
+	scope, given := d.scope()
+	response := TokenResponse{
+		AccessToken:           d.secret("access_token"),
+		RefreshToken:          d.secret("refresh_token"),
+		TokenType:             normalizeTokenType(d.text("token_type")),
+		Scope:                 scope,
+		ScopeGiven:            given,
+		ExpiresIn:             ParseLifetime(d.members["expires_in"]),
+		RefreshTokenExpiresIn: d.refreshTokenLifetime(),
+	}
+	switch {
+	case response.AccessToken.IsEmpty():
+		return response, errors.New("the answer has no access token")
+	case !d.complete && response.RefreshToken.IsEmpty():
+		// The missing part may have held a new refresh token: to go on with the old one could be reuse.
+		return response, fmt.Errorf("the answer breaks off: %w", io.ErrUnexpectedEOF)
+	}
+	return response, nil
+}
+
+// refreshTokenLifetime reads the names in use: GitHub, Azure B2C and many others; Keycloak; Intuit.
+func (d document) refreshTokenLifetime() Lifetime {
+	for _, name := range []string{"refresh_token_expires_in", "refresh_expires_in", "x_refresh_token_expires_in"} {
+		if lifetime := ParseLifetime(d.members[name]); lifetime.Kind != LifetimeUnknown {
+			return lifetime
+		}
+	}
+	return Lifetime{}
+}
+
+// scope reads a string with spaces (RFC 6749, section 3.3) or commas between the values, or a list of strings.
+func (d document) scope() (scope []string, given bool) {
+	raw := d.members["scope"]
+	var text string
+	var list []string
+	switch {
+	case len(raw) == 0 || string(raw) == "null":
+		return nil, false
+	case json.Unmarshal(raw, &text) == nil:
+	case json.Unmarshal(raw, &list) == nil:
+		text = strings.Join(list, " ")
+	default:
+		return nil, false
+	}
+	for _, value := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r <= ' ' }) {
+		if !slices.Contains(scope, value) {
+			scope = append(scope, value)
+		}
+	}
+	return scope, true
+}
+
+func normalizeTokenType(value string) string {
+	value = sensitive.Scrub(value, maxTokenType)
+	if value == "" || strings.EqualFold(value, "bearer") {
+		return "Bearer"
+	}
+	return value
+}
