@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registration
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/oauth"
+	"github.com/oauth-operator/oauth-operator/internal/sensitive"
+)
+
+const (
+	contentKey    = "client.json"
+	contentFormat = 1
+
+	// AnnotationApplication is on a kept client: namespace/name of its application.
+	AnnotationApplication = v1alpha1.GroupName + "/application"
+	// AnnotationSources is on a kept client: which Secrets and ConfigMaps it was read from, for people.
+	AnnotationSources = v1alpha1.GroupName + "/sources"
+)
+
+// document is the stored form. Fields may be added within a format; whatever an older operator would misread needs a
+// new one.
+type document struct {
+	Format                   int               `json:"format"`
+	Application              Application       `json:"application"`
+	Generation               int64             `json:"generation"`
+	ClientID                 string            `json:"clientID"`
+	ClientSecret             string            `json:"clientSecret,omitempty"`
+	Authentication           string            `json:"authentication"`
+	RevocationAuthentication string            `json:"revocationAuthentication,omitempty"`
+	Endpoints                Endpoints         `json:"endpoints"`
+	RedirectURL              string            `json:"redirectURL,omitempty"`
+	Parameters               []storedParameter `json:"parameters,omitempty"`
+	ScopeSeparator           string            `json:"scopeSeparator,omitempty"`
+	Scopes                   []string          `json:"scopes,omitempty"`
+	CA                       []byte            `json:"ca,omitempty"`
+	Limits                   Limits            `json:"limits"`
+	Discovery                *storedDiscovery  `json:"discovery,omitempty"`
+	Sources                  []Source          `json:"sources,omitempty"`
+	Pauses                   map[string]Pause  `json:"pauses,omitempty"`
+}
+
+// storedDiscovery spells the members as RFC 8414 does. What the operator has no use for is not kept.
+type storedDiscovery struct {
+	At                          time.Time `json:"at"`
+	Issuer                      string    `json:"issuer"`
+	AuthorizationEndpoint       string    `json:"authorization_endpoint,omitempty"`
+	TokenEndpoint               string    `json:"token_endpoint,omitempty"`
+	RevocationEndpoint          string    `json:"revocation_endpoint,omitempty"`
+	IntrospectionEndpoint       string    `json:"introspection_endpoint,omitempty"`
+	DeviceAuthorizationEndpoint string    `json:"device_authorization_endpoint,omitempty"`
+	UserinfoEndpoint            string    `json:"userinfo_endpoint,omitempty"`
+	TokenAuthMethods            []string  `json:"token_endpoint_auth_methods_supported,omitempty"`
+	RevocationAuthMethods       []string  `json:"revocation_endpoint_auth_methods_supported,omitempty"`
+	CodeChallengeMethods        []string  `json:"code_challenge_methods_supported,omitempty"`
+	IssParameter                bool      `json:"authorization_response_iss_parameter_supported,omitempty"`
+}
+
+type storedParameter struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// SecretName returns the name of the Secret that keeps an application's client.
+func SecretName(application types.UID) string { return "client-" + string(application) }
+
+// encode returns the Secret for a client. Equal clients give equal bytes.
+func encode(c *Client, namespace string) (*corev1.Secret, error) {
+	parameters := make([]storedParameter, 0, len(c.Parameters))
+	for _, parameter := range c.Parameters {
+		parameters = append(parameters, storedParameter{Name: parameter.Name, Value: parameter.Value.Reveal()})
+	}
+	stored := document{
+		Format: contentFormat, Application: c.Application, Generation: c.Generation,
+		ClientID: c.OAuth.ID, ClientSecret: c.OAuth.Secret.Reveal(), Authentication: string(c.OAuth.Authentication),
+		RevocationAuthentication: string(c.RevocationAuthentication), Endpoints: c.Endpoints, RedirectURL: c.RedirectURL,
+		Parameters: parameters, ScopeSeparator: c.ScopeSeparator, Scopes: c.Scopes, CA: c.CA, Limits: c.Limits,
+		Discovery: storeDiscovery(c.Discovery), Sources: c.Sources, Pauses: map[string]Pause{},
+	}
+	for lane, pause := range c.Pauses {
+		pause.Since, pause.NextProbeAt = storedTime(pause.Since), storedTime(pause.NextProbeAt)
+		stored.Pauses[lane] = pause
+	}
+	content, err := json.Marshal(stored)
+	if err != nil {
+		return nil, fmt.Errorf("encode the client of application %s/%s: %w", c.Application.Namespace, c.Application.Name, err)
+	}
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace,
+			Name:      SecretName(c.Application.UID),
+			Labels: map[string]string{
+				v1alpha1.LabelRecord:         v1alpha1.RecordClient,
+				v1alpha1.LabelApplicationUID: string(c.Application.UID),
+			},
+			Annotations: map[string]string{
+				AnnotationApplication: c.Application.Namespace + "/" + c.Application.Name,
+				AnnotationSources:     describe(c.Sources),
+			},
+		},
+		Type: v1alpha1.SecretTypeClient,
+		Data: map[string][]byte{contentKey: content},
+	}, nil
+}
+
+// decode reads a kept client. Errors never repeat content.
+func decode(secret *corev1.Secret) (*Client, error) {
+	if secret.Type != v1alpha1.SecretTypeClient {
+		return nil, fmt.Errorf("object %s/%s is not a kept client: its type is %q", secret.Namespace, secret.Name, secret.Type)
+	}
+	var stored document
+	if err := json.Unmarshal(secret.Data[contentKey], &stored); err != nil {
+		// The decoder's own error may quote what it stumbled over.
+		return nil, fmt.Errorf("kept client %s/%s cannot be read: key %s is not the expected JSON; delete the Secret and it is made anew while the application exists",
+			secret.Namespace, secret.Name, contentKey)
+	}
+	if stored.Format != contentFormat {
+		return nil, fmt.Errorf("kept client %s/%s has format %d, which this version of the operator does not know (it knows %d); it was written by another version",
+			secret.Namespace, secret.Name, stored.Format, contentFormat)
+	}
+	version, err := parseRevision(secret)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		Application: stored.Application, Generation: stored.Generation,
+		OAuth: oauth.Client{
+			ID: stored.ClientID, Secret: sensitive.New(stored.ClientSecret),
+			Authentication: oauth.AuthenticationMethod(stored.Authentication),
+		},
+		RevocationAuthentication: oauth.AuthenticationMethod(stored.RevocationAuthentication),
+		Endpoints:                stored.Endpoints, RedirectURL: stored.RedirectURL, ScopeSeparator: stored.ScopeSeparator,
+		Scopes: stored.Scopes, CA: stored.CA, Limits: stored.Limits, Discovery: stored.Discovery.load(),
+		Sources: stored.Sources, Pauses: stored.Pauses, record: version,
+	}
+	for _, parameter := range stored.Parameters {
+		c.Parameters = append(c.Parameters, oauth.Parameter{Name: parameter.Name, Value: sensitive.New(parameter.Value)})
+	}
+	return c, nil
+}
+
+func storeDiscovery(discovery *Discovery) *storedDiscovery {
+	if discovery == nil {
+		return nil
+	}
+	metadata := discovery.Metadata
+	return &storedDiscovery{
+		At:                          storedTime(discovery.At),
+		Issuer:                      metadata.Issuer,
+		AuthorizationEndpoint:       metadata.AuthorizationEndpoint,
+		TokenEndpoint:               metadata.TokenEndpoint,
+		RevocationEndpoint:          metadata.RevocationEndpoint,
+		IntrospectionEndpoint:       metadata.IntrospectionEndpoint,
+		DeviceAuthorizationEndpoint: metadata.DeviceAuthorizationEndpoint,
+		UserinfoEndpoint:            metadata.UserinfoEndpoint,
+		TokenAuthMethods:            metadata.TokenEndpointAuthMethodsSupported,
+		RevocationAuthMethods:       metadata.RevocationEndpointAuthMethodsSupported,
+		CodeChallengeMethods:        metadata.CodeChallengeMethodsSupported,
+		IssParameter:                metadata.AuthorizationResponseIssParameterSupported,
+	}
+}
+
+func (d *storedDiscovery) load() *Discovery {
+	if d == nil {
+		return nil
+	}
+	return &Discovery{At: d.At, Metadata: oauth.Metadata{
+		Issuer:                                     d.Issuer,
+		AuthorizationEndpoint:                      d.AuthorizationEndpoint,
+		TokenEndpoint:                              d.TokenEndpoint,
+		RevocationEndpoint:                         d.RevocationEndpoint,
+		IntrospectionEndpoint:                      d.IntrospectionEndpoint,
+		DeviceAuthorizationEndpoint:                d.DeviceAuthorizationEndpoint,
+		UserinfoEndpoint:                           d.UserinfoEndpoint,
+		TokenEndpointAuthMethodsSupported:          d.TokenAuthMethods,
+		RevocationEndpointAuthMethodsSupported:     d.RevocationAuthMethods,
+		CodeChallengeMethodsSupported:              d.CodeChallengeMethods,
+		AuthorizationResponseIssParameterSupported: d.IssParameter,
+	}}
+}
+
+// storedTime gives one instant one spelling.
+func storedTime(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
+
+func describe(sources []Source) string {
+	names := make([]string, 0, len(sources))
+	for _, source := range sources {
+		names = append(names, source.Kind+" "+source.Namespace+"/"+source.Name)
+	}
+	return strings.Join(names, ", ")
+}
