@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import "time"
+
+// Facts are what one pass knows. They are gathered first and not changed by a decision.
+type Facts struct {
+	UID     string
+	Process string
+
+	// Deletion is nil while the connection is wanted.
+	Deletion  *Deletion
+	Suspended bool
+
+	GrantType GrantType
+	// Scopes to ask for.
+	Scopes []string
+	Margin Margin
+	// RefreshRequest is the value of the annotation.
+	RefreshRequest string
+
+	// Blocked says why the provider must not or cannot be called; nil: it can.
+	Blocked *Verdict
+	// Basis identifies the configuration that a call would use: spec, client, endpoints. A changed one cuts waits.
+	Basis string
+	// Pause is the application's pause for the next call; nil: none.
+	Pause *Pause
+
+	Input Input
+	// Record is nil when nothing was ever attempted.
+	Record *Record
+	// MarkSeenAt is when this process first saw the foreign mark in the record.
+	MarkSeenAt time.Time
+	// Running : a call for this connection is under way in this process, or its outcome is being written.
+	Running bool
+}
+
+// Deletion is a wish to end the grant.
+type Deletion struct {
+	RequestedAt time.Time
+	Timeout     time.Duration
+	Orphan      bool
+	// Revocable says whether the provider can be asked.
+	Revocable Revocability
+}
+
+// Revocability says whether a token can be revoked.
+type Revocability int
+
+// Revocabilities.
+const (
+	// RevocableNow : endpoint and client are known.
+	RevocableNow Revocability = iota
+	// RevocableNever : the provider has no revocation endpoint.
+	RevocableNever
+	// RevocableLater : the client is not known at present.
+	RevocableLater
+)
+
+// InputState says whether there is a code or a refresh token to use.
+type InputState int
+
+// States of an input.
+const (
+	// InputNone : the grant type needs none, or a person has to act.
+	InputNone InputState = iota
+	// InputMissing : it is named but not there (yet).
+	InputMissing
+	// InputPresent : it is there.
+	InputPresent
+)
+
+// Input is the code or the refresh token that the spec names.
+type Input struct {
+	State InputState
+	// Hash identifies the value, Version the Secret's version that held it.
+	Hash, Version string
+	// Missing says what is missing.
+	Missing string
+	// NeedsGateway : a person has to act and there is no gateway.
+	NeedsGateway bool
+}
+
+// Pause holds back calls because the provider does not accept the client.
+type Pause struct {
+	Reason, Message string
+	NextProbeAt     time.Time
+}
+
+// Verdict is a reason with a message for people. Stalled: only a person can go on.
+type Verdict struct {
+	Reason, Message string
+	Stalled         bool
+}
+
+// Action is what one pass does.
+type Action string
+
+// Actions. At most one is taken in a pass.
+const (
+	// Wait for time or for a change.
+	Wait Action = "Wait"
+	// Exchange the code.
+	Exchange Action = "Exchange"
+	// Import the refresh token by using it.
+	Import Action = "Import"
+	// Issue a token by the client's own credentials.
+	Issue Action = "Issue"
+	// Refresh the access token.
+	Refresh Action = "Refresh"
+	// VerifyMark reads the record live to see whether a foreign mark is a crash's.
+	VerifyMark Action = "VerifyMark"
+	// Remember writes down what was seen without calling anybody.
+	Remember Action = "Remember"
+	// Revoke the tokens.
+	Revoke Action = "Revoke"
+	// Release the connection: remove Secret, record and finalizer.
+	Release Action = "Release"
+)
+
+// CallsProvider tells whether the action needs the provider, and so a turn in the application's queue.
+func (a Action) CallsProvider() bool {
+	switch a {
+	case Exchange, Import, Issue, Refresh, Revoke:
+		return true
+	case Wait, VerifyMark, Remember, Release:
+	}
+	return false
+}
+
+// SpendsCredential tells whether the action sends something that may work only once, and so needs a mark first.
+func (a Action) SpendsCredential() bool { return a == Exchange || a == Import || a == Refresh }
+
+// Decision is the outcome of Decide.
+type Decision struct {
+	Action Action
+	// At is when to look again, for Wait; zero: when something changes.
+	At time.Time
+	// Probe : the application is paused and this call finds out whether it works again.
+	Probe bool
+	// GivenUp : the deadline passed with tokens unrevoked, for Release.
+	GivenUp bool
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	defaultShare       = 0.20            // of the lifetime, the default margin
+	defaultMargin      = 5 * time.Minute // or this, if larger
+	maxDefaultShare    = 0.50            // but never more than this
+	earliestShare      = 0.10            // nothing is refreshed earlier in its life
+	shortLifetime      = time.Minute     // up to which the next bound does not hold
+	quietPeriod        = 30 * time.Second
+	jitterShare        = 0.10 // of the margin
+	unknownInterval    = time.Hour
+	resendShare        = 0.10 // "about to expire": this share of the lifetime,
+	resendMargin       = 30 * time.Second
+	crashConfirmation  = 30 * time.Second
+	provenUnrotated    = 2 // refreshes without a new refresh token that prove a provider does not rotate
+	rejectionAttempts  = 5
+	transientBase      = time.Second
+	transientLimit     = 5 * time.Minute
+	revocationLimit    = 30 * time.Second
+	backoffJitterShare = 0.20
+)
+
+// Margin is how long before its expiry a token is refreshed; the zero value is the default.
+type Margin struct {
+	// Share of the lifetime, above 0 and below 1; or
+	Share float64
+	// Duration.
+	Duration time.Duration
+}
+
+// ParseMargin reads spec.refresh.before: "", "25%" or "10m". Errors name the field.
+func ParseMargin(s string) (Margin, error) {
+	if s == "" {
+		return Margin{}, nil
+	}
+	if percent, ok := strings.CutSuffix(s, "%"); ok {
+		p, err := strconv.Atoi(percent)
+		if err != nil || p < 1 || p > 99 {
+			return Margin{}, fmt.Errorf("refresh.before %q: a percentage goes from 1%% to 99%%", s)
+		}
+		return Margin{Share: float64(p) / 100}, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return Margin{}, fmt.Errorf("refresh.before %q: give a duration such as 10m or a percentage such as 25%%", s)
+	}
+	return Margin{Duration: d}, nil
+}
+
+func (m Margin) of(lifetime time.Duration) time.Duration {
+	switch {
+	case m.Share > 0:
+		return share(lifetime, m.Share)
+	case m.Duration > 0:
+		return m.Duration
+	}
+	return min(max(share(lifetime, defaultShare), defaultMargin), share(lifetime, maxDefaultShare))
+}
+
+// RefreshDue returns when the access token is to be renewed; zero: never by itself. uid makes the jitter stable.
+func RefreshDue(t *Tokens, margin Margin, uid string) time.Time {
+	switch t.Expiry.Kind {
+	case ExpiryNever:
+		return time.Time{}
+	case ExpiryUnknown:
+		early := share(share(unknownInterval, jitterShare), fraction(uid, t.IssuedAt.Unix()))
+		return t.IssuedAt.Add(unknownInterval - early)
+	case ExpiryAt:
+	}
+	lifetime := max(t.Expiry.At.Sub(t.IssuedAt), 0)
+	before := margin.of(lifetime)
+	early := share(share(before, jitterShare), fraction(uid, t.Expiry.At.Unix()))
+	due := t.Expiry.At.Add(-before - early)
+	if floor := t.IssuedAt.Add(share(lifetime, earliestShare)); due.Before(floor) {
+		due = floor
+	}
+	if floor := t.IssuedAt.Add(quietPeriod); lifetime > shortLifetime && due.Before(floor) {
+		due = floor
+	}
+	return due
+}
+
+// resendDue returns when a refresh token that may have been spent is sent once more: at once where that harms
+// nothing, else when the access token is about to expire, because reuse detection could kill a token that still works.
+func (r *Record) resendDue(now time.Time) time.Time {
+	if r.Unrotated >= provenUnrotated || r.AccessToken.IsEmpty() || r.Expiry.Passed(now) {
+		return now
+	}
+	switch r.Expiry.Kind {
+	case ExpiryNever:
+		return time.Time{}
+	case ExpiryUnknown:
+		return r.IssuedAt.Add(unknownInterval)
+	case ExpiryAt:
+	}
+	lifetime := r.Expiry.At.Sub(r.IssuedAt)
+	return r.Expiry.At.Add(-min(share(lifetime, resendShare), resendMargin))
+}
+
+// transientBackoff doubles from a second to five minutes; a provider's Retry-After is a lower bound.
+func transientBackoff(count int, retryAfter time.Duration, uid string) time.Duration {
+	return max(backoff(count, transientLimit, uid), retryAfter)
+}
+
+func backoff(count int, limit time.Duration, uid string) time.Duration {
+	d := limit
+	if shift := max(count-1, 0); shift < 16 {
+		d = min(transientBase<<shift, limit)
+	}
+	return d + share(share(d, backoffJitterShare), fraction(uid, int64(count)))
+}
+
+// rejectionBackoff spreads rejectionAttempts attempts over at least five minutes.
+func rejectionBackoff(count int, retryAfter time.Duration, uid string) time.Duration {
+	d := time.Duration(count) * quietPeriod // 30 + 60 + 90 + 120 seconds
+	return max(d+share(share(d, backoffJitterShare), fraction(uid, int64(count))), retryAfter)
+}
+
+// fraction is a stable number from 0 up to, not including, 1.
+func fraction(uid string, n int64) float64 {
+	h := fnv.New64a()
+	// Writing to a hash cannot fail.
+	_, _ = fmt.Fprintf(h, "%s/%d", uid, n)
+	const mantissa = 53
+	// The low bits of FNV-1a are mixed best; multiply once more so that close inputs end far apart.
+	return float64((h.Sum64()*0x9E3779B97F4A7C15)>>(64-mantissa)) / (1 << mantissa)
+}
+
+func share(d time.Duration, part float64) time.Duration { return time.Duration(float64(d) * part) }
