@@ -47,7 +47,7 @@ type server interface {
 type kind struct {
 	name string
 	// start returns the server with its URL and CA.
-	start func(t *testing.T, o harness.Options) (server, string, []byte)
+	start func(t testing.TB, o harness.Options) (server, string, []byte)
 	// dead is the status for a dead code or refresh token.
 	dead int
 	// killsFamily: a reused refresh token takes the living one along.
@@ -63,19 +63,19 @@ func kinds() []kind {
 	}
 }
 
-func startFosite(t *testing.T, o harness.Options) (server, string, []byte) {
+func startFosite(t testing.TB, o harness.Options) (server, string, []byte) {
 	s, err := fositeserver.Start(o)
 	must(t, err)
 	return s, s.URL, s.CAPEM
 }
 
-func startGoOAuth2(t *testing.T, o harness.Options) (server, string, []byte) {
+func startGoOAuth2(t testing.TB, o harness.Options) (server, string, []byte) {
 	s, err := gooauth2server.Start(o)
 	must(t, err)
 	return s, s.URL, s.CAPEM
 }
 
-func startHostile(t *testing.T, o harness.Options) (server, string, []byte) {
+func startHostile(t testing.TB, o harness.Options) (server, string, []byte) {
 	s, err := hostile.Start(o)
 	must(t, err)
 	return s, s.URL, s.CAPEM
@@ -112,7 +112,7 @@ func forEach(t *testing.T, o harness.Options, test func(t *testing.T, f *fixture
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -457,4 +457,27 @@ func TestLogHoldsNoSecret(t *testing.T) {
 			t.Errorf("%d refreshes kept, or without the hash of their token", len(refreshes))
 		}
 	})
+}
+
+// The cost of each server with its client, for benchmarks that stand on it.
+func BenchmarkRefresh(b *testing.B) {
+	for _, k := range kinds() {
+		b.Run(k.name, func(b *testing.B) {
+			s, url, _ := k.start(b, harness.Options{Lean: true})
+			defer s.Close()
+			ctx := context.WithValue(b.Context(), oauth2.HTTPClient, s.Client())
+			config := oauth2.Config{
+				ClientID: "client", ClientSecret: "client-secret", RedirectURL: harness.DefaultRedirectURI,
+				Endpoint: oauth2.Endpoint{TokenURL: url + "/token", AuthStyle: oauth2.AuthStyleInHeader},
+			}
+			code, verifier, err := s.NewCode("client", "", nil, "")
+			must(b, err)
+			token, err := config.Exchange(ctx, code, oauth2.VerifierOption(verifier))
+			must(b, err)
+			for b.Loop() {
+				token, err = config.TokenSource(ctx, &oauth2.Token{RefreshToken: token.RefreshToken}).Token()
+				must(b, err)
+			}
+		})
+	}
 }

@@ -90,10 +90,27 @@ func (s *Server) Hanging() int {
 	return s.held.waiting
 }
 
+// WaitForHanging returns once n requests or more hang, or with the context's
+// error.
+func (s *Server) WaitForHanging(ctx context.Context, n int) error {
+	for {
+		waiting, changed := s.held.state()
+		if waiting >= n {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // gate holds requests back until it is opened; it closes behind them.
 type gate struct {
 	mu      sync.Mutex
-	opened  chan struct{}
+	opened  chan struct{} // closed by open; nil while nothing waits for it
+	changed chan struct{} // closed when waiting changes; nil while nobody asked
 	waiting int
 }
 
@@ -104,12 +121,12 @@ func (g *gate) wait(ctx context.Context) error {
 		g.opened = make(chan struct{})
 	}
 	opened := g.opened
-	g.waiting++
+	g.add(1)
 	g.mu.Unlock()
 	defer func() {
 		g.mu.Lock()
-		g.waiting--
-		g.mu.Unlock()
+		defer g.mu.Unlock()
+		g.add(-1)
 	}()
 	select {
 	case <-opened:
@@ -117,6 +134,24 @@ func (g *gate) wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// add is called with mu held.
+func (g *gate) add(n int) {
+	g.waiting += n
+	if g.changed != nil {
+		close(g.changed)
+		g.changed = nil
+	}
+}
+
+func (g *gate) state() (waiting int, changed <-chan struct{}) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.changed == nil {
+		g.changed = make(chan struct{})
+	}
+	return g.waiting, g.changed
 }
 
 func (g *gate) open() {

@@ -128,7 +128,6 @@ func (s *Server) handle(endpoint record.Endpoint, process func(*exchange) answer
 			return
 		}
 		entry := s.Receive(parsed.Request, parsed.Credential)
-		defer entry.Answer(record.NoAnswer)
 		x := &exchange{server: s, w: w, r: r, entry: entry, parsed: parsed}
 		s.tell(Received, entry)
 		fault := s.script.next(entry.Kind)
@@ -153,7 +152,6 @@ func (s *Server) handle(endpoint record.Endpoint, process func(*exchange) answer
 		} else {
 			x.deliver(a)
 		}
-		entry.Answer(a.status)
 		s.tell(Answered, entry)
 	})
 }
@@ -205,6 +203,7 @@ func (x *exchange) head(a answer, length int) {
 		h[http.CanonicalHeaderKey(name)] = values
 	}
 	h.Set("Content-Length", strconv.Itoa(length))
+	x.entry.Answer(a.status)
 	x.w.WriteHeader(a.status)
 }
 

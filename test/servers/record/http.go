@@ -148,23 +148,29 @@ func (l *Log) Wrap(endpoint Endpoint, serve func(http.ResponseWriter, *http.Requ
 			return
 		}
 		e := l.Receive(p.Request, p.Credential)
-		defer e.Answer(NoAnswer)
-		sw := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		defer func() {
+			if e.Status == 0 {
+				e.Answer(NoAnswer)
+			}
+		}()
+		sw := &statusWriter{ResponseWriter: w, entry: e}
 		serve(sw, r, e)
-		e.Answer(sw.status)
+		e.Answer(http.StatusOK)
 	})
 }
 
 type statusWriter struct {
 	http.ResponseWriter
 
-	status int
+	entry *Entry
 }
 
 func (w *statusWriter) WriteHeader(status int) {
-	w.status = status
+	w.entry.Answer(status)
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Unwrap lets http.ResponseController reach the real writer.
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *statusWriter) Write(body []byte) (int, error) {
+	w.entry.Answer(http.StatusOK)
+	return w.ResponseWriter.Write(body)
+}

@@ -27,7 +27,7 @@ const (
 )
 
 // NoAnswer is the Status of a request whose connection was cut, or whose
-// client had gone, before an answer was sent.
+// client had gone, before the whole answer was sent.
 const NoAnswer = -1
 
 // Kind is what requests are counted by.
@@ -38,7 +38,7 @@ type Kind struct {
 	// AuthMethod is client_secret_basic, client_secret_post, private_key_jwt,
 	// none (a bare client_id), bearer, or empty where nothing was sent.
 	AuthMethod string
-	// Status is 0 while the request is under way, then the HTTP status or NoAnswer.
+	// Status is 0 until the answer begins, then the HTTP status, or NoAnswer.
 	Status int
 }
 
@@ -62,7 +62,7 @@ type Filter struct {
 	ClientID   string
 	AuthMethod string
 	Status     int
-	// Answered leaves out requests that are still under way. A Status implies it.
+	// Answered leaves out requests whose answer has not begun. A Status implies it.
 	Answered bool
 }
 
@@ -292,13 +292,14 @@ func (e *Entry) Spend() {
 	e.log.spent[e.Credential] = true
 }
 
-// Answer notes how the request ended: an HTTP status or NoAnswer. Only the
-// first call counts.
+// Answer notes how the request ends: an HTTP status, just before the first byte
+// is sent, so that a client that has its answer finds it counted; or NoAnswer,
+// also after a status, when the connection is cut. Other later calls are void.
 func (e *Entry) Answer(status int) {
 	l := e.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if e.Status != 0 {
+	if e.Status == status || (e.Status != 0 && status != NoAnswer) {
 		return
 	}
 	before := e.Kind
