@@ -156,9 +156,13 @@ func (c *Caller) post(ctx context.Context, transport http.RoundTripper, sent mes
 	return c.read(response), nil
 }
 
-// read takes the body up to the limit. http's transport ends the reading when the call's time is over.
+// read takes the body up to the limit. http's transport ends the reading when the call's time is over, but not that of
+// 101 Switching Protocols, whose body is the bare connection.
 func (c *Caller) read(response *http.Response) answer {
 	defer func() { _ = response.Body.Close() }() // What matters was read, or its error is in the answer.
+	if response.StatusCode < 200 {
+		return answer{status: response.StatusCode, header: response.Header}
+	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, c.maxBody+1))
 	if int64(len(body)) > c.maxBody {
 		body, err = body[:c.maxBody], fmt.Errorf("the answer is larger than %d bytes", c.maxBody)

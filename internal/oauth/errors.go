@@ -82,7 +82,7 @@ func unusable(description string) *Error {
 // concernOf classes an answer that is not a success. code may be empty.
 func concernOf(status int, code string) Concern {
 	switch {
-	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500:
+	case status < 200, status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500:
 		return ConcernTransient
 	case status >= 300 && status < 400:
 		// A redirect moves every call to this endpoint: a page that says "we are down", or a wrong URL. Nothing is
