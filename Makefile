@@ -51,13 +51,16 @@ build: ## Build oauth-operator (and kubectl-oauth) into bin/.
 	done
 
 .PHONY: image
-image: ## Build the container image IMG with docker.
+image: ## Build the container image IMG (name:tag) with docker.
 	docker build --build-arg VERSION=$(VERSION) --tag $(IMG) .
 
 .PHONY: manifests
-manifests: $(KUSTOMIZE) ## Write dist/install.yaml: what kubectl apply needs to install the operator.
+manifests: $(KUSTOMIZE) ## Write dist/install.yaml, which kubectl apply takes: the operator with the image IMG.
 	@mkdir -p dist
-	$(KUSTOMIZE) build config/default > dist/install.yaml
+	@printf '%s\n' 'resources: [../config/default]' \
+		'images: [{name: oauth-operator, newName: "$(IMG:%:$(lastword $(subst :, ,$(IMG)))=%)", newTag: "$(lastword $(subst :, ,$(IMG)))"}]' \
+		> dist/kustomization.yaml
+	$(KUSTOMIZE) build dist > dist/install.yaml
 
 .PHONY: controlplane
 ifdef KUBEBUILDER_ASSETS

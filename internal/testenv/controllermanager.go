@@ -3,6 +3,7 @@
 package testenv
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -18,9 +19,12 @@ const controllerManagerGrace = 10 * time.Second
 // controllerManager is a running kube-controller-manager. Its log is a file, whose end is part of the error when the
 // program dies early.
 type controllerManager struct {
-	process *os.Process
 	logPath string
-	ended   chan error
+	// terminate sends SIGTERM, and SIGKILL when that has had no effect for the grace period.
+	terminate context.CancelFunc
+	// ended is closed when the process is gone and outcome says how.
+	ended   chan struct{}
+	outcome string
 }
 
 func (e *Environment) startControllerManager() (*controllerManager, error) {
@@ -32,22 +36,30 @@ func (e *Environment) startControllerManager() (*controllerManager, error) {
 	if err := WriteKubeconfig(e.Config, kubeconfig); err != nil {
 		return nil, err
 	}
-	manager := &controllerManager{logPath: filepath.Join(e.directory, "controller-manager.log"), ended: make(chan error, 1)}
+	manager := &controllerManager{logPath: filepath.Join(e.directory, "controller-manager.log"), ended: make(chan struct{})}
 	log, err := os.Create(manager.logPath)
 	if err != nil {
 		return nil, fmt.Errorf("create the log of kube-controller-manager: %w", err)
 	}
-	defer log.Close()
 
-	command := exec.Command(program, controllerManagerArguments(kubeconfig, e.plane.ControlPlane.APIServer.CertDir)...)
+	var ctx context.Context
+	ctx, manager.terminate = context.WithCancel(context.Background())
+	command := exec.CommandContext(ctx, program, controllerManagerArguments(kubeconfig, e.plane.ControlPlane.APIServer.CertDir)...)
+	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
+	command.WaitDelay = controllerManagerGrace
 	command.Stdout, command.Stderr = log, log
 	// A group of its own: an interrupt at the terminal is for the test, which ends this process itself.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := command.Start(); err != nil {
-		return nil, fmt.Errorf("start kube-controller-manager: %w", err)
+		manager.terminate()
+		return nil, errors.Join(fmt.Errorf("start kube-controller-manager: %w", err), log.Close())
 	}
-	manager.process = command.Process
-	go func() { manager.ended <- command.Wait() }()
+	go func() {
+		// The error repeats the state; the log is closed because nobody writes to it any more.
+		_ = errors.Join(command.Wait(), log.Close())
+		manager.outcome = command.ProcessState.String()
+		close(manager.ended)
+	}()
 	return manager, nil
 }
 
@@ -69,28 +81,14 @@ func controllerManagerArguments(kubeconfig, certificates string) []string {
 
 // stop ends the process. That it had ended before is an error.
 func (m *controllerManager) stop() error {
-	select {
-	case err := <-m.ended:
-		log, readErr := os.ReadFile(m.logPath)
-		if err == nil {
-			err = errors.New("exit status 0")
-		}
-		return errors.Join(fmt.Errorf("kube-controller-manager ended early: %w\n%s", err, tail(log)), readErr)
-	default:
-	}
-	if err := m.process.Signal(syscall.SIGTERM); err != nil {
-		return fmt.Errorf("end kube-controller-manager: %w", err)
-	}
-	timer := time.NewTimer(controllerManagerGrace)
-	defer timer.Stop()
+	defer m.terminate()
 	select {
 	case <-m.ended:
-		return nil
-	case <-timer.C:
+		log, err := os.ReadFile(m.logPath)
+		return errors.Join(fmt.Errorf("kube-controller-manager ended early: %s\n%s", m.outcome, tail(log)), err)
+	default:
 	}
-	if err := m.process.Kill(); err != nil {
-		return fmt.Errorf("kill kube-controller-manager: %w", err)
-	}
+	m.terminate()
 	<-m.ended
 	return nil
 }

@@ -3,7 +3,7 @@
 package testenv
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -17,6 +17,8 @@ type Link struct {
 	listener net.Listener
 	target   string
 	working  sync.WaitGroup
+	// abandon ends the dials under way.
+	abandon context.CancelFunc
 
 	mutex sync.Mutex
 	down  bool
@@ -24,12 +26,14 @@ type Link struct {
 }
 
 func newLink(target string) (*Link, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ctx, cancel := context.WithCancel(context.Background())
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
+		cancel()
 		return nil, fmt.Errorf("listen for the link to the API server: %w", err)
 	}
-	l := &Link{listener: listener, target: target, open: map[net.Conn]struct{}{}}
-	l.working.Go(l.accept)
+	l := &Link{listener: listener, target: target, abandon: cancel, open: map[net.Conn]struct{}{}}
+	l.working.Go(func() { l.accept(ctx) })
 	return l, nil
 }
 
@@ -56,6 +60,7 @@ func (l *Link) Restore() {
 
 func (l *Link) close() error {
 	err := l.listener.Close()
+	l.abandon()
 	l.Cut()
 	l.working.Wait()
 	if err != nil {
@@ -65,14 +70,14 @@ func (l *Link) close() error {
 }
 
 // accept keeps the port while the link is down: a listener that came back later might find it taken.
-func (l *Link) accept() {
+func (l *Link) accept(ctx context.Context) {
 	for {
 		connection, err := l.listener.Accept()
-		if errors.Is(err, net.ErrClosed) {
+		if err != nil {
 			return
 		}
-		if err == nil && l.track(connection) {
-			l.working.Go(func() { l.forward(connection) })
+		if l.track(connection) {
+			l.working.Go(func() { l.forward(ctx, connection) })
 		}
 	}
 }
@@ -89,14 +94,14 @@ func (l *Link) track(connection net.Conn) bool {
 	return true
 }
 
-func (l *Link) forward(downstream net.Conn) {
+func (l *Link) forward(ctx context.Context, downstream net.Conn) {
 	defer func() {
 		l.mutex.Lock()
 		defer l.mutex.Unlock()
 		delete(l.open, downstream)
 	}()
 	defer reset(downstream)
-	upstream, err := net.Dial("tcp", l.target)
+	upstream, err := new(net.Dialer).DialContext(ctx, "tcp", l.target)
 	if err != nil {
 		return
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -279,4 +280,26 @@ func TestControllerManagerDeletesNamespaces(t *testing.T) {
 		}
 		return fmt.Errorf("the namespace is %s, error %w", namespace.Status.Phase, err)
 	})
+}
+
+func TestInstallationIsAdmittedToItsRestrictedNamespace(t *testing.T) {
+	if err := env.ApplyKustomization(t.Context(), filepath.Join("config", "default")); err != nil {
+		t.Fatal(err)
+	}
+	deployment := &appsv1.Deployment{}
+	key := client.ObjectKey{Namespace: testenv.OperatorNamespace, Name: "oauth-operator-controller"}
+	if err := env.Client().Get(t.Context(), key, deployment); err != nil {
+		t.Fatal(err)
+	}
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: testenv.OperatorNamespace, Name: "controller"},
+		Spec:       deployment.Spec.Template.Spec,
+	}
+	if err := env.Client().Create(t.Context(), pod.DeepCopy(), client.DryRunAll); err != nil {
+		t.Errorf("the controller's pod: %v", err)
+	}
+	pod.Spec.SecurityContext = nil
+	if err := env.Client().Create(t.Context(), pod, client.DryRunAll); !apierrors.IsForbidden(err) {
+		t.Errorf("a pod without security context: got %v, want Forbidden", err)
+	}
 }

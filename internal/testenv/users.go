@@ -14,7 +14,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
@@ -41,7 +40,7 @@ func (e *Environment) UserFor(ctx context.Context, namespace, serviceAccount str
 		return nil, fmt.Errorf("create ServiceAccount %s/%s: %w", namespace, serviceAccount, err)
 	}
 	request := &authenticationv1.TokenRequest{
-		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(tokenLifetime.Seconds()))},
+		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(tokenLifetime.Seconds()))},
 	}
 	if err := e.client.SubResource("token").Create(ctx, account, request); err != nil {
 		return nil, fmt.Errorf("request a token for ServiceAccount %s/%s: %w", namespace, serviceAccount, err)
