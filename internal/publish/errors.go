@@ -81,7 +81,9 @@ func (e *RejectedError) Unwrap() error { return e.cause }
 type LeftoverError struct{ cause error }
 
 // Error says what could not be deleted.
-func (e *LeftoverError) Error() string { return "remove what an earlier spec.secret.name left: " + e.cause.Error() }
+func (e *LeftoverError) Error() string {
+	return "remove what an earlier spec.secret.name left: " + e.cause.Error()
+}
 
 // Unwrap returns the cause.
 func (e *LeftoverError) Unwrap() error { return e.cause }

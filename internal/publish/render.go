@@ -11,11 +11,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -148,17 +148,16 @@ func merged(existing, want map[string]string) (result map[string]string, changed
 	return result, !maps.Equal(existing, result)
 }
 
-// mergeOwner keeps the places of the owners: their order means nothing, and others may compare lists.
-func mergeOwner(secret *corev1.Secret, owner metav1.OwnerReference) bool {
-	i := slices.IndexFunc(secret.OwnerReferences, func(r metav1.OwnerReference) bool { return r.UID == owner.UID })
-	if i < 0 {
-		secret.OwnerReferences = append(secret.OwnerReferences, owner)
-		return true
+// mergeOwner restores the details of the connection's owner reference, which isOwned has found, in its place: the order
+// of owners means nothing.
+func mergeOwner(secret *corev1.Secret, owner metav1.OwnerReference) (changed bool) {
+	for i, existing := range secret.OwnerReferences {
+		if existing.UID == owner.UID && !equality.Semantic.DeepEqual(existing, owner) {
+			secret.OwnerReferences[i] = owner
+			changed = true
+		}
 	}
-	existing := secret.OwnerReferences[i]
-	secret.OwnerReferences[i] = owner
-	return existing.APIVersion != owner.APIVersion || existing.Kind != owner.Kind || existing.Name != owner.Name ||
-		!ptr.Equal(existing.Controller, owner.Controller) || !ptr.Equal(existing.BlockOwnerDeletion, owner.BlockOwnerDeletion)
+	return changed
 }
 
 // isOwned tells whether the object belongs to the connection with that UID: labels can be copied or lost, so that only
