@@ -81,6 +81,8 @@ type Limits struct {
 type Discovery struct {
 	// Metadata is what the document says. Its endpoints are not judged.
 	Metadata oauth.Metadata
+	// Trust identifies the CA bundle under which it was read (egress.Fingerprint).
+	Trust string
 	// At is when it was read, in whole seconds.
 	At time.Time
 }

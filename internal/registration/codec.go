@@ -52,6 +52,7 @@ type document struct {
 // storedDiscovery spells the members as RFC 8414 does. What the operator has no use for is not kept.
 type storedDiscovery struct {
 	At                          time.Time `json:"at"`
+	Trust                       string    `json:"trust,omitempty"`
 	Issuer                      string    `json:"issuer"`
 	AuthorizationEndpoint       string    `json:"authorization_endpoint,omitempty"`
 	TokenEndpoint               string    `json:"token_endpoint,omitempty"`
@@ -155,6 +156,7 @@ func storeDiscovery(discovery *Discovery) *storedDiscovery {
 	metadata := discovery.Metadata
 	return &storedDiscovery{
 		At:                          storedTime(discovery.At),
+		Trust:                       discovery.Trust,
 		Issuer:                      metadata.Issuer,
 		AuthorizationEndpoint:       metadata.AuthorizationEndpoint,
 		TokenEndpoint:               metadata.TokenEndpoint,
@@ -173,7 +175,7 @@ func (d *storedDiscovery) load() *Discovery {
 	if d == nil {
 		return nil
 	}
-	return &Discovery{At: d.At, Metadata: oauth.Metadata{
+	return &Discovery{At: d.At, Trust: d.Trust, Metadata: oauth.Metadata{
 		Issuer:                                     d.Issuer,
 		AuthorizationEndpoint:                      d.AuthorizationEndpoint,
 		TokenEndpoint:                              d.TokenEndpoint,

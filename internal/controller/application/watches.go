@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package application
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/registration"
+)
+
+// Names of the cache's indexes; RegisterIndexes adds them.
+const (
+	// IndexConnectionsByApplication finds OAuthConnections by "namespace/name" of their application.
+	IndexConnectionsByApplication = "connection.application"
+	// indexByReference finds OAuthApplications by "kind/namespace/name" of what their spec refers to.
+	indexByReference = "application.reference"
+)
+
+// countDelay collects what happens to many connections into one count.
+const countDelay = time.Second
+
+// IndexConnections is the function of IndexConnectionsByApplication.
+func IndexConnections(object client.Object) []string {
+	connection, ok := object.(*v1alpha1.OAuthConnection)
+	if !ok {
+		return nil
+	}
+	return []string{applicationOf(connection).String()}
+}
+
+func applicationOf(connection *v1alpha1.OAuthConnection) types.NamespacedName {
+	namespace, name := connection.ApplicationKey()
+	return types.NamespacedName{Namespace: namespace, Name: name}
+}
+
+func indexReferences(object client.Object) []string {
+	application, ok := object.(*v1alpha1.OAuthApplication)
+	if !ok {
+		return nil
+	}
+	var keys []string
+	for _, ref := range references(&application.Spec) {
+		keys = append(keys, referenceKey(ref.kind, application.Namespace, ref.name))
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+func referenceKey(kind, namespace, name string) string { return kind + "/" + namespace + "/" + name }
+
+// RegisterIndexes adds the indexes that this controller and the registration store read by. Others may read by them too.
+func RegisterIndexes(ctx context.Context, indexer client.FieldIndexer) error {
+	for _, index := range []struct {
+		object client.Object
+		name   string
+		keys   client.IndexerFunc
+	}{
+		{&v1alpha1.OAuthConnection{}, IndexConnectionsByApplication, IndexConnections},
+		{&v1alpha1.OAuthApplication{}, indexByReference, indexReferences},
+		{&corev1.Secret{}, registration.IndexByApplication, registration.IndexApplication},
+	} {
+		if err := indexer.IndexField(ctx, index.object, index.name, index.keys); err != nil {
+			return fmt.Errorf("add index %s: %w", index.name, err)
+		}
+	}
+	return nil
+}
+
+// SetupWithManager adds the controller to a manager whose cache has the indexes of RegisterIndexes, and holds Secrets
+// labelled v1alpha1.LabelRecord.
+func SetupWithManager(mgr ctrl.Manager, options Options) error {
+	r := newReconciler(options)
+	err := ctrl.NewControllerManagedBy(mgr).
+		Named("oauthapplication").
+		For(&v1alpha1.OAuthApplication{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: worthALook})).
+		Watches(&v1alpha1.OAuthConnection{}, connectionHandler()).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(requestsForRecord), builder.WithPredicates(recordPredicate())).
+		WatchesRawSource(r.metadataSource(registration.KindSecret)).
+		WatchesRawSource(r.metadataSource(registration.KindConfigMap)).
+		WatchesRawSource(&r.wake).
+		WithOptions(controller.Options{MaxConcurrentReconciles: max(options.Workers, 1)}).
+		Complete(r)
+	if err != nil {
+		return fmt.Errorf("set up the controller of applications: %w", err)
+	}
+	return nil
+}
+
+// worthALook leaves out the controller's own writes: status, and the finalizer's arrival. Deletion changes the generation.
+func worthALook(e event.UpdateEvent) bool {
+	lost := len(e.ObjectNew.GetFinalizers()) < len(e.ObjectOld.GetFinalizers())
+	return lost || e.ObjectNew.GetGeneration() != e.ObjectOld.GetGeneration()
+}
+
+// connectionHandler enqueues the application, once in countDelay, when the number of its connections or of the active ones
+// changes.
+func connectionHandler() handler.EventHandler {
+	enqueue := func(object client.Object, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		if connection, ok := object.(*v1alpha1.OAuthConnection); ok {
+			queue.AddAfter(reconcile.Request{NamespacedName: applicationOf(connection)}, countDelay)
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			enqueue(e.Object, queue)
+		},
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			before, okBefore := e.ObjectOld.(*v1alpha1.OAuthConnection)
+			after, okAfter := e.ObjectNew.(*v1alpha1.OAuthConnection)
+			if okBefore && okAfter && before.Status.Phase != after.Status.Phase {
+				enqueue(after, queue)
+			}
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			enqueue(e.Object, queue)
+		},
+	}
+}
+
+// recordPredicate passes every change of kept clients (pauses are in them) and the end of grant records, which may have
+// been the last to need a kept client.
+func recordPredicate() predicate.Predicate {
+	isClient := func(object client.Object) bool {
+		return object.GetLabels()[v1alpha1.LabelRecord] == v1alpha1.RecordClient
+	}
+	return predicate.Funcs{
+		CreateFunc: func(e event.CreateEvent) bool { return isClient(e.Object) },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return isClient(e.ObjectNew) && e.ObjectNew.GetResourceVersion() != e.ObjectOld.GetResourceVersion()
+		},
+		DeleteFunc: func(e event.DeleteEvent) bool { return e.Object.GetLabels()[v1alpha1.LabelRecord] != "" },
+	}
+}
+
+// requestsForRecord names the application of a kept client or a grant record by its annotation.
+func requestsForRecord(_ context.Context, object client.Object) []reconcile.Request {
+	namespace, name, ok := strings.Cut(object.GetAnnotations()[registration.AnnotationApplication], "/")
+	if !ok {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}}
+}
+
+// metadataSource enqueues the applications that refer to a Secret or ConfigMap that has changed.
+func (r *Reconciler) metadataSource(kind string) source.SyncingSource {
+	object := &metav1.PartialObjectMetadata{}
+	object.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
+	enqueue := func(ctx context.Context, changed *metav1.PartialObjectMetadata) []reconcile.Request {
+		var list v1alpha1.OAuthApplicationList
+		err := r.options.Client.List(ctx, &list, client.UnsafeDisableDeepCopy,
+			client.MatchingFields{indexByReference: referenceKey(kind, changed.Namespace, changed.Name)})
+		if err != nil {
+			log.FromContext(ctx).Error(err, "cannot find the applications that refer to an object", "kind", kind, "namespace", changed.Namespace, "name", changed.Name)
+			return nil
+		}
+		var requests []reconcile.Request
+		for i := range list.Items {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		}
+		return requests
+	}
+	return source.Kind(r.options.Metadata, object, handler.TypedEnqueueRequestsFromMapFunc(enqueue))
+}
+
+// wake enqueues an application from outside: when its discovery has ended.
+type wake struct {
+	mu    sync.Mutex
+	queue workqueue.TypedRateLimitingInterface[reconcile.Request]
+}
+
+var _ source.Source = &wake{}
+
+// Start implements source.Source.
+func (w *wake) Start(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queue = queue
+	return nil
+}
+
+func (w *wake) enqueue(application types.NamespacedName) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.queue != nil {
+		w.queue.Add(reconcile.Request{NamespacedName: application})
+	}
+}
+
+// ownWrites remembers the versions that this process wrote, so that no pass decides on what it has overtaken itself.
+type ownWrites struct {
+	mu       sync.Mutex
+	versions map[types.NamespacedName]uint64
+}
+
+func (o *ownWrites) remember(application *v1alpha1.OAuthApplication) {
+	version, err := strconv.ParseUint(application.ResourceVersion, 10, 64)
+	if err != nil {
+		return // Then a stale pass costs a conflict.
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.versions == nil {
+		o.versions = map[types.NamespacedName]uint64{}
+	}
+	o.versions[client.ObjectKeyFromObject(application)] = version
+}
+
+// visible tells whether what the cache shows is at least as new as the newest own write.
+func (o *ownWrites) visible(application *v1alpha1.OAuthApplication) bool {
+	version, err := strconv.ParseUint(application.ResourceVersion, 10, 64)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return err != nil || version >= o.versions[client.ObjectKeyFromObject(application)]
+}
+
+func (o *ownWrites) forget(application types.NamespacedName) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.versions, application)
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package provider turns what an application's spec says and what its provider's discovery document says into one
+// description of the client. It is pure.
+package provider
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/oauth"
+)
+
+// CallbackPath is where the gateway receives authorization responses, below its external URL.
+const CallbackPath = "/oauth2/callback"
+
+// maxURL is the longest URL that the CRD takes.
+const maxURL = 2048
+
+// defaultMaxConcurrent is the default of limits.maxConcurrent in the CRD, for objects that were made without it.
+const defaultMaxConcurrent = 4
+
+// Rules are the installation's part in a resolution.
+type Rules struct {
+	// CheckURL judges a URL that the operator may have to reach.
+	CheckURL func(raw string) error
+	// ExternalURL is the gateway's public address; empty without a gateway.
+	ExternalURL string
+}
+
+// FieldError says which field cannot work, why, and what to do.
+type FieldError struct {
+	// Field is the path in the spec, like `endpoints.tokenURL`.
+	Field string
+	// Message is a clause for people.
+	Message string
+}
+
+// Error returns both.
+func (e *FieldError) Error() string { return e.Field + ": " + e.Message }
+
+// Resolved is a client's description without its secrets.
+type Resolved struct {
+	Endpoints      v1alpha1.Endpoints
+	Authentication oauth.AuthenticationMethod
+	// RevocationAuthentication is empty when it is the same.
+	RevocationAuthentication oauth.AuthenticationMethod
+	// RedirectURL is empty when neither the spec nor a gateway gives one.
+	RedirectURL    string
+	Scopes         []string
+	ScopeSeparator string
+	Limits         Limits
+}
+
+// Limits bound the calls to a provider.
+type Limits struct {
+	// RequestsPerSecond is 0 for no limit.
+	RequestsPerSecond float64
+	// MaxConcurrent is at least 1.
+	MaxConcurrent int
+}
+
+// LimitsOf returns the limits of a spec, which hold before anything is resolved.
+func LimitsOf(spec *v1alpha1.OAuthApplicationSpec) Limits {
+	limits := Limits{MaxConcurrent: defaultMaxConcurrent}
+	if spec.Limits == nil {
+		return limits
+	}
+	if spec.Limits.MaxConcurrent > 0 {
+		limits.MaxConcurrent = int(spec.Limits.MaxConcurrent)
+	}
+	if rate := spec.Limits.RequestsPerSecond; rate != nil {
+		limits.RequestsPerSecond = max(rate.AsApproximateFloat64(), 0)
+	}
+	return limits
+}
+
+// Validate finds what is wrong with a spec by itself, before anything is read or asked. The error is a *FieldError.
+func Validate(spec *v1alpha1.OAuthApplicationSpec, rules Rules) error {
+	if spec.IssuerURL == "" && (spec.Endpoints == nil || spec.Endpoints.TokenURL == "") {
+		return &FieldError{Field: "endpoints.tokenURL", Message: "give it, or set issuerURL so that it is discovered"}
+	}
+	if spec.IssuerURL != "" {
+		if err := rules.CheckURL(spec.IssuerURL); err != nil {
+			return &FieldError{Field: "issuerURL", Message: err.Error()}
+		}
+	}
+	if spec.Endpoints != nil {
+		for _, endpoint := range endpoints(spec.Endpoints) {
+			if err := checkGiven(endpoint, rules); err != nil {
+				return err
+			}
+		}
+	}
+	if allowed := spec.AllowedNamespaces; allowed != nil && allowed.Selector != nil {
+		if _, err := metav1.LabelSelectorAsSelector(allowed.Selector); err != nil {
+			return &FieldError{Field: "allowedNamespaces.selector", Message: err.Error()}
+		}
+	}
+	if limits := spec.Limits; limits != nil && limits.RequestsPerSecond != nil && limits.RequestsPerSecond.AsApproximateFloat64() <= 0 {
+		return &FieldError{Field: "limits.requestsPerSecond", Message: "it must be greater than 0; leave it out for no limit"}
+	}
+	return nil
+}
+
+func checkGiven(endpoint endpoint, rules Rules) error {
+	if *endpoint.url == "" {
+		return nil
+	}
+	if err := rules.CheckURL(string(*endpoint.url)); err != nil {
+		return &FieldError{Field: "endpoints." + endpoint.field, Message: err.Error()}
+	}
+	return nil
+}
+
+// Resolve merges a spec that Validate has passed with the metadata of its issuer (nil when the spec names none): what the
+// spec says wins. The error is a *FieldError.
+func Resolve(spec *v1alpha1.OAuthApplicationSpec, metadata *oauth.Metadata, rules Rules) (Resolved, error) {
+	resolved := Resolved{
+		RedirectURL:    redirectURL(spec, rules),
+		ScopeSeparator: spec.ScopeSeparator,
+		Limits:         LimitsOf(spec),
+	}
+	for _, scope := range spec.Scopes {
+		resolved.Scopes = append(resolved.Scopes, string(scope))
+	}
+	var err error
+	if resolved.Endpoints, err = mergeEndpoints(spec.Endpoints, metadata, rules); err != nil {
+		return Resolved{}, err
+	}
+	if resolved.Authentication, err = authentication(spec, metadata); err != nil {
+		return Resolved{}, err
+	}
+	resolved.RevocationAuthentication = revocationAuthentication(spec, metadata, resolved.Authentication)
+	return resolved, nil
+}
+
+func redirectURL(spec *v1alpha1.OAuthApplicationSpec, rules Rules) string {
+	if spec.RedirectURL != "" || rules.ExternalURL == "" {
+		return spec.RedirectURL
+	}
+	return strings.TrimSuffix(rules.ExternalURL, "/") + CallbackPath
+}
+
+// endpoint is one member of Endpoints with its name in the spec and, where there is one, in a discovery document.
+type endpoint struct {
+	field, member string
+	url           *v1alpha1.EndpointURL
+}
+
+func endpoints(e *v1alpha1.Endpoints) []endpoint {
+	return []endpoint{
+		{field: "authorizationURL", member: "authorization_endpoint", url: &e.AuthorizationURL},
+		{field: "tokenURL", member: "token_endpoint", url: &e.TokenURL},
+		{field: "refreshURL", url: &e.RefreshURL},
+		{field: "revocationURL", member: "revocation_endpoint", url: &e.RevocationURL},
+		{field: "introspectionURL", member: "introspection_endpoint", url: &e.IntrospectionURL},
+		{field: "deviceAuthorizationURL", member: "device_authorization_endpoint", url: &e.DeviceAuthorizationURL},
+		{field: "userInfoURL", member: "userinfo_endpoint", url: &e.UserInfoURL},
+	}
+}
+
+func mergeEndpoints(given *v1alpha1.Endpoints, metadata *oauth.Metadata, rules Rules) (v1alpha1.Endpoints, error) {
+	var merged v1alpha1.Endpoints
+	if given != nil {
+		merged = *given
+	}
+	if metadata != nil {
+		discovered := fromMetadata(metadata)
+		found := endpoints(&discovered)
+		for i, endpoint := range endpoints(&merged) {
+			if *endpoint.url != "" || *found[i].url == "" {
+				continue
+			}
+			if err := checkDiscovered(string(*found[i].url), rules); err != nil {
+				return v1alpha1.Endpoints{}, &FieldError{Field: "issuerURL", Message: fmt.Sprintf(
+					"the discovery document's %s cannot be used: %v; or set endpoints.%s", endpoint.member, err, endpoint.field)}
+			}
+			*endpoint.url = *found[i].url
+		}
+	}
+	if merged.TokenURL == "" {
+		return v1alpha1.Endpoints{}, &FieldError{
+			Field: "endpoints.tokenURL", Message: "the discovery document of issuerURL names no token_endpoint; give it here",
+		}
+	}
+	return merged, nil
+}
+
+// checkDiscovered also holds a URL to what status.endpoints can show.
+func checkDiscovered(raw string, rules Rules) error {
+	if len(raw) > maxURL || strings.Contains(raw, "@") {
+		return fmt.Errorf("it is longer than %d characters or contains an @", maxURL)
+	}
+	return rules.CheckURL(raw)
+}
+
+func fromMetadata(metadata *oauth.Metadata) v1alpha1.Endpoints {
+	return v1alpha1.Endpoints{
+		AuthorizationURL:       v1alpha1.EndpointURL(metadata.AuthorizationEndpoint),
+		TokenURL:               v1alpha1.EndpointURL(metadata.TokenEndpoint),
+		RevocationURL:          v1alpha1.EndpointURL(metadata.RevocationEndpoint),
+		IntrospectionURL:       v1alpha1.EndpointURL(metadata.IntrospectionEndpoint),
+		DeviceAuthorizationURL: v1alpha1.EndpointURL(metadata.DeviceAuthorizationEndpoint),
+		UserInfoURL:            v1alpha1.EndpointURL(metadata.UserinfoEndpoint),
+	}
+}
+
+func authentication(spec *v1alpha1.OAuthApplicationSpec, metadata *oauth.Metadata) (oauth.AuthenticationMethod, error) {
+	if spec.Client.Authentication != "" {
+		return oauth.AuthenticationMethod(spec.Client.Authentication), nil
+	}
+	if metadata == nil {
+		metadata = &oauth.Metadata{}
+	}
+	method, err := metadata.Authentication(spec.Client.SecretRef != nil)
+	if err != nil {
+		return "", &FieldError{Field: "client.authentication", Message: err.Error() + "; set the method here if it takes another one all the same"}
+	}
+	return method, nil
+}
+
+// revocationAuthentication differs from the token endpoint's method only where the document of the same endpoint leaves no
+// choice: the spec's method holds for all endpoints.
+func revocationAuthentication(spec *v1alpha1.OAuthApplicationSpec, metadata *oauth.Metadata, token oauth.AuthenticationMethod) oauth.AuthenticationMethod {
+	if metadata == nil || spec.Client.Authentication != "" || token == oauth.None ||
+		(spec.Endpoints != nil && spec.Endpoints.RevocationURL != "") {
+		return ""
+	}
+	basic := slices.Contains(metadata.RevocationEndpointAuthMethodsSupported, "client_secret_basic")
+	post := slices.Contains(metadata.RevocationEndpointAuthMethodsSupported, "client_secret_post")
+	switch {
+	case token == oauth.ClientSecretPost && basic && !post:
+		return oauth.ClientSecretBasic
+	case token == oauth.ClientSecretBasic && post && !basic:
+		return oauth.ClientSecretPost
+	}
+	return ""
+}
