@@ -107,19 +107,28 @@ func (l *lane) setLimits(limits Limits, now time.Time) {
 	l.limits = limits
 }
 
-// next returns the call whose turn it is, if there is a slot for it.
+// next returns the call whose turn it is, or nil when there is none or no slot for it.
 func (l *lane) next() *entry {
 	slots := l.limits.maxConcurrent()
-	if first := l.urgent.Front(); first != nil {
+	if e := first(&l.urgent); e != nil {
 		if l.running <= slots {
-			return first.Value.(*entry)
+			return e
 		}
 		return nil
 	}
-	if first := l.normal.Front(); first != nil && l.running < slots {
-		return first.Value.(*entry)
+	if l.running < slots {
+		return first(&l.normal)
 	}
 	return nil
+}
+
+func first(queue *list.List) *entry {
+	element := queue.Front()
+	if element == nil {
+		return nil
+	}
+	e, _ := element.Value.(*entry) // push adds nothing else.
+	return e
 }
 
 // take buys one start from the rate and returns 0, or returns how long to wait and buys nothing.

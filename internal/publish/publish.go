@@ -268,8 +268,8 @@ func (p *Publisher) delete(ctx context.Context, secret *corev1.Secret) error {
 		return err
 	}
 	err := p.writer.Delete(ctx, secret, client.Preconditions{
-		UID:             ptr.To(secret.UID),
-		ResourceVersion: ptr.To(secret.ResourceVersion),
+		UID:             new(secret.UID),
+		ResourceVersion: new(secret.ResourceVersion),
 	})
 	switch {
 	case apierrors.IsNotFound(err):

@@ -14,7 +14,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -38,7 +37,7 @@ func TestPublishCreates(t *testing.T) {
 			Annotations: map[string]string{"oauth-operator.io/expires-at": "2026-08-01T12:30:15Z"},
 			OwnerReferences: []metav1.OwnerReference{{
 				APIVersion: "oauth-operator.io/v1alpha1", Kind: "OAuthConnection", Name: "crm", UID: uid,
-				Controller: ptr.To(true), BlockOwnerDeletion: ptr.To(true),
+				Controller: new(true), BlockOwnerDeletion: new(true),
 			}},
 		},
 		Type: corev1.SecretTypeOpaque,
@@ -118,12 +117,12 @@ func TestPublishConverges(t *testing.T) {
 		},
 		{
 			reason: "immutable as desired is left, or a policy that sets it would fight with us", outcome: Unchanged,
-			existing: published(desired(), func(s *corev1.Secret) { s.Immutable = ptr.To(true) }),
+			existing: published(desired(), func(s *corev1.Secret) { s.Immutable = new(true) }),
 		},
 		{
 			reason: "immutable with an older token", outcome: Replaced,
 			calls:    []string{"try to create crm-token", "delete crm-token", "create crm-token"},
-			existing: published(older, func(s *corev1.Secret) { s.Immutable = ptr.To(true) }),
+			existing: published(older, func(s *corev1.Secret) { s.Immutable = new(true) }),
 		},
 		{
 			reason: "another type", outcome: Replaced,
@@ -292,7 +291,7 @@ func TestPublishUnderANewName(t *testing.T) {
 		if w.secret(t, "former") != nil || w.secret(t, "bystander") == nil {
 			t.Error("only the former Secret must go")
 		}
-		want := metav1.Preconditions{UID: ptr.To(types.UID("uid-of-former")), ResourceVersion: ptr.To("999")}
+		want := metav1.Preconditions{UID: new(types.UID("uid-of-former")), ResourceVersion: new("999")}
 		if got := w.preconditions[0]; !equality.Semantic.DeepEqual(got, want) {
 			t.Errorf("preconditions = %v, want %v", got, want)
 		}
@@ -325,7 +324,7 @@ func TestPublishUnderANewName(t *testing.T) {
 
 func TestPublishWaitsForDeletion(t *testing.T) {
 	w := newWorld(t, published(desired(), func(s *corev1.Secret) {
-		s.Finalizers, s.DeletionTimestamp = []string{"example.com/backup"}, ptr.To(metav1.Now())
+		s.Finalizers, s.DeletionTimestamp = []string{"example.com/backup"}, new(metav1.Now())
 	}))
 	_, err := w.publisher.Publish(t.Context(), desired())
 	if err == nil || !strings.Contains(err.Error(), `wait for Secret billing/crm-token: it is being deleted and has finalizers ["example.com/backup"]`) {
@@ -368,8 +367,7 @@ func TestPublishKeepsTheSecretWhenItsNewTypeIsRefused(t *testing.T) {
 	d := desired()
 	d.Type = string(corev1.SecretTypeTLS)
 	_, err := w.publisher.Publish(t.Context(), d)
-	var rejected *RejectedError
-	if !errors.As(err, &rejected) {
+	if _, ok := errors.AsType[*RejectedError](err); !ok {
 		t.Errorf("Publish = %v, want a RejectedError", err)
 	}
 	w.wantCalls(t, "try to create crm-token")
@@ -537,8 +535,7 @@ func TestReadFailures(t *testing.T) {
 		t.Errorf("Publish = %v, want %v", err, broken)
 	}
 	// A fake client without the index refuses the list.
-	withoutIndex := client.Reader(newUnindexed(t, published(desired())))
-	w.stale = withoutIndex
+	w.stale = newUnindexed(t, published(desired()))
 	if _, err := w.publisher.Publish(t.Context(), desired()); err == nil {
 		t.Error("Publish hides that the cache cannot be listed")
 	}

@@ -19,7 +19,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -116,8 +115,8 @@ func render(d Desired) *corev1.Secret {
 				Kind:               connectionKind,
 				Name:               d.Connection.Name,
 				UID:                d.ConnectionUID,
-				Controller:         ptr.To(true),
-				BlockOwnerDeletion: ptr.To(true),
+				Controller:         new(true),
+				BlockOwnerDeletion: new(true),
 			}},
 		},
 		Type: cmp.Or(corev1.SecretType(d.Type), corev1.SecretTypeOpaque),
