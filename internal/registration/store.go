@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -46,7 +47,8 @@ const attempts = 5
 type Options struct {
 	// Cached reads Secrets labelled v1alpha1.LabelRecord=client from a cache with IndexByApplication.
 	Cached client.Reader
-	// Live reads from the API server; only a pause or its end that conflicted needs it. Default: Writer.
+	// Live reads from the API server; only a pause or its end that conflicted needs it. Default: Writer, which is only
+	// right when that reads from the API server too.
 	Live client.Reader
 	// Writer writes Secrets in Namespace.
 	Writer client.Client
@@ -218,15 +220,8 @@ func (s *Store) Save(ctx context.Context, c *Client) error {
 	}
 	updated := known.secret.DeepCopy()
 	updated.Data, updated.Type = desired.Data, desired.Type
-	for key, value := range desired.Labels {
-		updated.Labels[key] = value
-	}
-	if updated.Annotations == nil {
-		updated.Annotations = map[string]string{}
-	}
-	for key, value := range desired.Annotations {
-		updated.Annotations[key] = value
-	}
+	updated.Labels = with(updated.Labels, desired.Labels)
+	updated.Annotations = with(updated.Annotations, desired.Annotations)
 	err = s.options.Writer.Update(ctx, updated)
 	if apierrors.IsNotFound(err) {
 		return conflict(c, err)
@@ -235,6 +230,15 @@ func (s *Store) Save(ctx context.Context, c *Client) error {
 		return fmt.Errorf("save the client of application %s/%s: %w", c.Application.Namespace, c.Application.Name, err)
 	}
 	return s.wrote(c, updated)
+}
+
+// with adds ours to what others have set.
+func with(all, ours map[string]string) map[string]string {
+	if all == nil {
+		return ours
+	}
+	maps.Copy(all, ours)
+	return all
 }
 
 func (s *Store) create(ctx context.Context, c *Client, desired *corev1.Secret) error {

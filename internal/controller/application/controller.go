@@ -127,6 +127,7 @@ func (r *Reconciler) pass(ctx context.Context, application *v1alpha1.OAuthApplic
 	}
 	d := decide(f, r.rules)
 	if d.discover != nil {
+		//nolint:contextcheck // the call outlives this pass; the queue gives it a context of its own
 		r.startDiscovery(client.ObjectKeyFromObject(application), application.UID, *d.discover)
 	}
 	if d.client != nil {
