@@ -7,16 +7,23 @@ import (
 	"time"
 )
 
-// Decide says what to do next. The checks run in order; the first that has an opinion wins.
+// check has an opinion about what comes next, or none: nil.
+type check func(Facts, time.Time) *Decision
+
+// Decide says what to do next.
 func Decide(f Facts, now time.Time) Decision {
-	for _, check := range []func(Facts, time.Time) *Decision{
-		underWay, marked, deleting, suspended, blocked, unsent, known, requested, refused, missing, due,
-	} {
-		if d := check(f, now); d != nil {
-			return wakeForExpiry(*d, f, now)
+	d := f.first(now, underWay, marked, deleting, suspended, blocked, unsent, known, requested, refused, missing, due)
+	return wakeForExpiry(d, f, now)
+}
+
+// first asks the checks in order; the first that has an opinion wins.
+func (f Facts) first(now time.Time, checks ...check) Decision {
+	for _, ask := range checks {
+		if d := ask(f, now); d != nil {
+			return *d
 		}
 	}
-	return wakeForExpiry(Decision{Action: Wait}, f, now)
+	return Decision{Action: Wait}
 }
 
 // wakeForExpiry makes sure that status is told the moment a token expires.
@@ -91,14 +98,26 @@ func unsent(f Facts, now time.Time) *Decision {
 		action = Import
 	}
 	if f.Record == nil || f.Record.InputFailure == nil || f.Record.InputFailure.InputHash != f.Input.Hash {
-		return f.attempt(action, time.Time{}, now)
+		return f.meanwhile(f.attempt(action, time.Time{}, now), now)
 	}
-	return f.retry(action, f.Record.InputFailure, now)
+	return f.meanwhile(f.retry(action, f.Record.InputFailure, now), now)
+}
+
+// meanwhile keeps the grant that is held alive while an input waits for its next attempt.
+func (f Facts) meanwhile(d *Decision, now time.Time) *Decision {
+	if d == nil || d.Action != Wait || !f.Record.Held() {
+		return d
+	}
+	other := f.first(now, requested, refused, missing, due)
+	if other.Action == Wait {
+		other.At = earliest(other.At, d.At)
+	}
+	return &other
 }
 
 // known notes a new version of the input's Secret with the same value, so that it is not read again.
 func known(f Facts, _ time.Time) *Decision {
-	if f.Input.State == InputPresent && f.Record != nil && f.Record.InputVersion != f.Input.Version {
+	if f.Input.State == InputPresent && f.Record != nil && f.Record.SpentInput == f.Input.Hash && f.Record.InputVersion != f.Input.Version {
 		return &Decision{Action: Remember}
 	}
 	return nil
@@ -153,8 +172,11 @@ func due(f Facts, now time.Time) *Decision {
 	if f.Record.Failure != nil {
 		return f.retry(action, f.Record.Failure, now)
 	}
-	at := RefreshDue(&f.Record.Tokens, f.Margin, f.UID)
-	if at.IsZero() {
+	at := f.renewalDue()
+	switch {
+	case wrongClock(f.Record.IssuedAt, now):
+		return f.attempt(action, time.Time{}, now) // Its expiry is as wrong as the clock that it was reckoned by.
+	case at.IsZero():
 		return nil
 	}
 	return f.attempt(action, at, now)
@@ -187,31 +209,41 @@ func (f Facts) failure() *Failure {
 // reconsiders tells whether a terminal failure is worth another attempt because of a changed configuration. A refused
 // grant is not: no configuration brings it back.
 func (f Facts) reconsiders(failure *Failure) bool {
-	return failure.Basis != f.Basis && (f.GrantType == ClientCredentials || failure.Reason == reasonRefreshRejected)
+	return failure.Basis != f.Basis && (f.GrantType == ClientCredentials || failure.undecided())
 }
 
-// retry decides about another attempt after a failure.
+// retry decides about another attempt after a failure; nil: none by itself.
 func (f Facts) retry(action Action, failure *Failure, now time.Time) *Decision {
-	switch {
-	case f.reconsiders(failure), f.requestPending() && !failure.Terminal:
-		return f.attempt(action, time.Time{}, now)
-	case failure.Terminal:
+	at, ok := f.retryAt(action, failure, now)
+	if !ok {
 		return nil
-	case failure.OutcomeUnknown && action == Refresh:
-		at := f.Record.resendDue(now)
-		if at.IsZero() {
-			return nil
-		}
-		return f.attempt(action, latest(at, failure.NextAttemptAt), now)
-	case failure.Basis != f.Basis:
-		return f.attempt(action, time.Time{}, now)
 	}
-	return f.attempt(action, failure.NextAttemptAt, now)
+	return f.attempt(action, at, now)
 }
 
-// attempt acts at a time, and not before the application's pause allows.
+// retryAt is when a failed action may be tried again; zero: at once, false: never by itself.
+func (f Facts) retryAt(action Action, failure *Failure, now time.Time) (time.Time, bool) {
+	if failure.Terminal {
+		return time.Time{}, f.reconsiders(failure) || (f.requestPending() && failure.undecided())
+	}
+	at := failure.NextAttemptAt
+	if failure.Basis != f.Basis || f.requestPending() || wrongClock(failure.LastAt, now) {
+		at = time.Time{}
+	}
+	if failure.OutcomeUnknown && action == Refresh {
+		resend, ok := f.Record.resendDue()
+		return latest(resend, at), ok
+	}
+	return at, true
+}
+
+// wrongClock tells that what has happened already lies well ahead: the clock was wrong then, and waiting for a time
+// that was reckoned by it could take years.
+func wrongClock(happened, now time.Time) bool { return happened.After(now.Add(clockTolerance)) }
+
+// attempt acts at a time, and not before the application's pause allows unless a request asks for it.
 func (f Facts) attempt(action Action, at, now time.Time) *Decision {
-	if f.Pause != nil {
+	if f.Pause != nil && !f.requestPending() {
 		at = latest(at, f.Pause.NextProbeAt)
 	}
 	if now.Before(at) {

@@ -58,6 +58,8 @@ type Publication struct {
 	Current bool
 	// Problem says why it does not.
 	Problem *Verdict
+	// Before : the Secret has held a token of this connection before.
+	Before bool
 }
 
 // Summary is what status says.
@@ -158,6 +160,8 @@ func (f Facts) heldVerdict(p Publication, now time.Time) verdict {
 	switch {
 	case failure != nil && failure.Terminal:
 		return verdict{Verdict: Verdict{Reason: failure.Reason, Message: explain(failure), Stalled: true}, phase: Inactive}
+	case p.Problem != nil && !p.Before:
+		return verdict{Verdict: *p.Problem, phase: Pending}
 	case p.Problem != nil:
 		return verdict{Verdict: *p.Problem, phase: Active}
 	case expired && f.renewal() == Wait:

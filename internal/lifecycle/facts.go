@@ -38,9 +38,12 @@ type Facts struct {
 
 // Deletion is a wish to end the grant.
 type Deletion struct {
+	// RequestedAt is when trying began: the wish, or the start of a process that was not there when it was made.
 	RequestedAt time.Time
-	Timeout     time.Duration
-	Orphan      bool
+	// Timeout bounds the trying.
+	Timeout time.Duration
+	// Orphan : the grant is to stay alive at the provider.
+	Orphan bool
 	// Revocable says whether the provider can be asked.
 	Revocable Revocability
 }

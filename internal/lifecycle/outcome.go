@@ -284,3 +284,28 @@ func RevocationDone(r *Record, unrevoked string) *Record {
 	next.Revocation = &Revocation{Done: true, Unrevoked: unrevoked}
 	return next
 }
+
+// Merge fits an outcome to a record that others have written meanwhile. before is the record that the call started
+// from (nil: none), outcome what it became by the call, current what is stored now. What the call obtained is never
+// dropped: it becomes the grant, unless somebody has obtained another one since; then it is kept to be revoked.
+func Merge(before, outcome, current *Record) *Record {
+	mine := before != nil && before.Attempt != nil && current.Attempt != nil && current.Attempt.ID == before.Attempt.ID
+	untouched := before == nil || current.RefreshToken.Equal(before.RefreshToken) && current.AccessToken.Equal(before.AccessToken)
+	obtained := before == nil || !outcome.RefreshToken.Equal(before.RefreshToken) || !outcome.AccessToken.Equal(before.AccessToken)
+	switch {
+	case mine, obtained && untouched && current.Attempt == nil:
+		next := outcome.clone()
+		next.OrphanedSince, next.Heir = current.OrphanedSince, current.Heir
+		return next
+	case obtained && untouched:
+		// Another call is under way with what was spent here; its own outcome is merged with this one.
+		next := outcome.clone()
+		next.Attempt = current.Attempt
+		return next
+	case obtained && !outcome.RefreshToken.IsEmpty() && !outcome.RefreshToken.Equal(current.RefreshToken):
+		next := current.clone()
+		next.replace(outcome.RefreshToken)
+		return next
+	}
+	return current
+}

@@ -29,7 +29,8 @@ type Record struct {
 	// Attempt marks a call under way that spends a credential. It is written before the call.
 	Attempt *Attempt
 	// SpentInput is the hash of the last code or imported refresh token that will not be sent again, and InputVersion
-	// the version of the Secret that was found to hold it.
+	// the version of the Secret that was found to hold it. A refresh token that was refused without an OAuth error is
+	// not spent: a changed configuration may bring it back.
 	SpentInput, InputVersion string
 	// Failure concerns the grant that is held, InputFailure the code, import or credentials that would give one.
 	Failure, InputFailure *Failure
@@ -126,6 +127,12 @@ type Failure struct {
 	Basis string
 	// InputHash is the input that failed, for InputFailure.
 	InputHash string
+}
+
+// undecided tells that no answer has ever condemned the credential itself, so that a changed configuration or a request
+// may still bring it back.
+func (f *Failure) undecided() bool {
+	return f.Reason == reasonRefreshRejected || (f.Reason == reasonRefreshOutcomeUnknown && f.OutcomeUnknown)
 }
 
 // AuthorizationResult is how an authorization ended; the values are those of the API.

@@ -24,6 +24,8 @@ const (
 	crashConfirmation  = 30 * time.Second
 	provenUnrotated    = 2 // refreshes without a new refresh token that prove a provider does not rotate
 	rejectionAttempts  = 5
+	rejectionPeriod    = 5 * time.Minute
+	clockTolerance     = 5 * time.Minute // by which clocks of two nodes may differ without being called wrong
 	transientBase      = time.Second
 	transientLimit     = 5 * time.Minute
 	revocationLimit    = 30 * time.Second
@@ -90,21 +92,33 @@ func RefreshDue(t *Tokens, margin Margin, uid string) time.Time {
 	return due
 }
 
-// resendDue returns when a refresh token that may have been spent is sent once more: at once where that harms
-// nothing, else when the access token is about to expire, because reuse detection could kill a token that still works.
-func (r *Record) resendDue(now time.Time) time.Time {
-	if r.Unrotated >= provenUnrotated || r.AccessToken.IsEmpty() || r.Expiry.Passed(now) {
-		return now
+// renewalDue is RefreshDue, and never within quietPeriod of the last success: a slow answer comes long after the request
+// that a token's age counts from.
+func (f Facts) renewalDue() time.Time {
+	r := f.Record
+	due := RefreshDue(&r.Tokens, f.Margin, f.UID)
+	if r.Expiry.Kind != ExpiryAt || r.Expiry.At.Sub(r.IssuedAt) <= shortLifetime {
+		return due
+	}
+	return latest(due, latest(r.AuthorizedAt, r.RefreshedAt).Add(quietPeriod))
+}
+
+// resendDue returns when a refresh token that may have been spent is sent once more: at once (the zero time) where that
+// harms nothing, else when the access token is about to expire, because reuse detection could kill a token that still
+// works. false: never by itself, since the access token never expires.
+func (r *Record) resendDue() (time.Time, bool) {
+	if r.Unrotated >= provenUnrotated || r.AccessToken.IsEmpty() {
+		return time.Time{}, true
 	}
 	switch r.Expiry.Kind {
 	case ExpiryNever:
-		return time.Time{}
+		return time.Time{}, false
 	case ExpiryUnknown:
-		return r.IssuedAt.Add(unknownInterval)
+		return r.IssuedAt.Add(unknownInterval), true
 	case ExpiryAt:
 	}
 	lifetime := r.Expiry.At.Sub(r.IssuedAt)
-	return r.Expiry.At.Add(-min(share(lifetime, resendShare), resendMargin))
+	return r.Expiry.At.Add(-min(share(lifetime, resendShare), resendMargin)), true
 }
 
 // transientBackoff doubles from a second to five minutes; a provider's Retry-After is a lower bound.
@@ -120,7 +134,7 @@ func backoff(count int, limit time.Duration, uid string) time.Duration {
 	return d + share(share(d, backoffJitterShare), fraction(uid, int64(count)))
 }
 
-// rejectionBackoff spreads rejectionAttempts attempts over at least five minutes.
+// rejectionBackoff spreads rejectionAttempts attempts over at least rejectionPeriod.
 func rejectionBackoff(count int, retryAfter time.Duration, uid string) time.Duration {
 	d := time.Duration(count) * quietPeriod // 30 + 60 + 90 + 120 seconds
 	return max(d+share(share(d, backoffJitterShare), fraction(uid, int64(count))), retryAfter)

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/google/uuid"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/callqueue"
+	"github.com/oauth-operator/oauth-operator/internal/grant"
+	"github.com/oauth-operator/oauth-operator/internal/lifecycle"
+	"github.com/oauth-operator/oauth-operator/internal/oauth"
+	"github.com/oauth-operator/oauth-operator/internal/registration"
+	"github.com/oauth-operator/oauth-operator/internal/sensitive"
+)
+
+const (
+	// beginTimeout bounds the write that precedes a call.
+	beginTimeout = 10 * time.Second
+	// beginRetry is when a call is considered again after that write failed.
+	beginRetry = time.Second
+	// maxToken is the longest token that fits into a Secret beside the rest, in bytes.
+	maxToken = 128 << 10
+)
+
+// submit asks for a turn in the application's queue. The turn decides again, on the facts of that moment.
+func (r *Reconciler) submit(s *scope, action lifecycle.Action) {
+	name, uid, orphan := s.name, types.UID(s.facts.UID), s.connection == nil
+	r.Queue.Submit(callqueue.Call{
+		Key: s.key(), Lane: s.applicationName().String(), Urgent: action == lifecycle.Exchange, Limits: limitsOf(s.client),
+		Run: func(ctx context.Context) {
+			ctx = logr.NewContext(ctx, s.log)
+			if err := r.turn(ctx, name, uid, orphan); err != nil {
+				s.log.Info("no call was made to the provider; trying again", "cause", err.Error())
+				r.waker.wakeAfter(name, beginRetry)
+			}
+		},
+		Done: func() { r.waker.wake(name, prioritySoon) },
+	})
+}
+
+func limitsOf(kept *registration.Client) callqueue.Limits {
+	if kept == nil {
+		return callqueue.Limits{}
+	}
+	return callqueue.Limits{RequestsPerSecond: kept.Limits.RequestsPerSecond, MaxConcurrent: kept.Limits.MaxConcurrent}
+}
+
+// turn runs in the application's queue: gather, decide, and make the one call that is due, if it still is. An error means
+// that nothing was sent.
+func (r *Reconciler) turn(ctx context.Context, name types.NamespacedName, uid types.UID, orphan bool) error {
+	s, err := r.gatherFor(ctx, name, uid, orphan)
+	if err != nil || s == nil {
+		return err
+	}
+	decision := lifecycle.Decide(s.facts, s.now)
+	if !decision.Action.CallsProvider() {
+		return nil
+	}
+	transport, err := r.Transports.ForCA(s.client.CA)
+	if err != nil {
+		return fmt.Errorf("trust of application %s: %w", s.applicationName(), err)
+	}
+	if decision.Action == lifecycle.Revoke {
+		return r.revoke(ctx, s, transport)
+	}
+	if decision.Probe && !s.facts.Pause.NextProbeAt.After(s.now) {
+		claimed, err := r.Registrations.ClaimProbe(ctx, s.client, s.client.Lane(grantTypeOf(decision.Action)))
+		if err != nil || !claimed {
+			return err
+		}
+	}
+	return r.obtain(ctx, s, decision, transport)
+}
+
+func (r *Reconciler) gatherFor(ctx context.Context, name types.NamespacedName, uid types.UID, orphan bool) (*scope, error) {
+	if orphan {
+		return r.gatherOrphan(ctx, name, string(uid))
+	}
+	connection := &v1alpha1.OAuthConnection{}
+	err := r.Client.Get(ctx, name, connection)
+	if apierrors.IsNotFound(err) || (err == nil && connection.UID != uid) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read connection: %w", err)
+	}
+	return r.gather(ctx, connection)
+}
+
+// obtain asks for tokens: mark, call, write. What the provider answers is written before anything else is done with it.
+func (r *Reconciler) obtain(ctx context.Context, s *scope, decision lifecycle.Decision, transport http.RoundTripper) error {
+	request := r.request(s, decision.Action)
+	call := lifecycle.Call{
+		Action: decision.Action, ID: uuid.NewString(), Basis: s.facts.Basis, UID: s.facts.UID,
+		SentAt: r.Clock.Now(),
+	}
+	if decision.Action == lifecycle.Exchange || decision.Action == lifecycle.Import {
+		call.InputHash, call.InputVersion = s.facts.Input.Hash, s.facts.Input.Version
+	}
+	base, err := r.begin(ctx, s, call)
+	if err != nil {
+		return err
+	}
+	response, callErr := r.Caller.Token(ctx, transport, request)
+	next, result := outcome(base, s, call, response, callErr, r.Clock.Now())
+	landed := r.Grants.Land(ctx, base.entry, next)
+	r.Metrics.Call(s.applicationName(), string(call.Action), result, r.Clock.Since(call.SentAt))
+	r.settlePause(ctx, s, grantTypeOf(call.Action), callErr)
+	s.log.V(1).Info("called the provider", "action", call.Action, "result", result, "version", landed.Secret().ResourceVersion)
+	return nil
+}
+
+// beginning is what a call starts from.
+type beginning struct {
+	entry  *grant.Entry      // what is stored; nil without a record
+	record *lifecycle.Record // never nil
+}
+
+// begin writes the mark where the call spends a credential.
+func (r *Reconciler) begin(ctx context.Context, s *scope, call lifecycle.Call) (beginning, error) {
+	if !call.Action.SpendsCredential() {
+		record := *s.record()
+		record.RefreshRequest = s.facts.RefreshRequest
+		return beginning{entry: s.entry, record: &record}, nil
+	}
+	bounded, cancel := context.WithTimeout(ctx, beginTimeout)
+	defer cancel()
+	entry, err := r.Grants.Begin(bounded, s.entry, s.record(), call, s.facts.RefreshRequest)
+	if err != nil {
+		return beginning{}, err
+	}
+	return beginning{entry: entry, record: entry.Record}, nil
+}
+
+func grantTypeOf(action lifecycle.Action) string {
+	switch action {
+	case lifecycle.Exchange:
+		return grantTypeCode
+	case lifecycle.Issue:
+		return grantTypeCredentials
+	case lifecycle.Import, lifecycle.Refresh, lifecycle.Revoke, lifecycle.Wait, lifecycle.VerifyMark, lifecycle.Remember,
+		lifecycle.Release:
+	}
+	return grantTypeRefresh
+}
+
+// request composes the token request.
+func (r *Reconciler) request(s *scope, action lifecycle.Action) oauth.TokenRequest {
+	request := oauth.TokenRequest{
+		URL: s.client.TokenURL(grantTypeOf(action)), Client: s.client.OAuth, Parameters: s.client.Parameters,
+	}
+	switch action {
+	case lifecycle.Exchange:
+		redirect := s.input.redirectURL
+		if redirect == "" {
+			redirect = s.client.RedirectURL
+		}
+		request.Grant = oauth.AuthorizationCode(s.input.value, s.input.verifier, redirect)
+	case lifecycle.Import:
+		request.Grant = oauth.RefreshToken(s.input.value, "")
+	case lifecycle.Issue:
+		request.Grant = oauth.ClientCredentials(oauth.JoinScopes(s.facts.Scopes, s.client.ScopeSeparator))
+	case lifecycle.Refresh:
+		request.Grant = oauth.RefreshToken(s.entry.Record.RefreshToken, "")
+	case lifecycle.Revoke, lifecycle.Wait, lifecycle.VerifyMark, lifecycle.Remember, lifecycle.Release:
+	}
+	return request
+}
+
+// outcome turns an answer into the record that has to be written, and into a word for the metric.
+func outcome(
+	base beginning, s *scope, call lifecycle.Call, response oauth.TokenResponse, err error, now time.Time,
+) (*lifecycle.Record, string) {
+	if err == nil && len(response.AccessToken.Reveal()) > maxToken {
+		err = &oauth.Error{Concern: oauth.ConcernTransient, Description: "the access token is too long for a Secret", Sent: oauth.Answered}
+	}
+	if err == nil {
+		tokens := tokensOf(s, call, response)
+		return lifecycle.Succeeded(base.record, call, tokens, now), "success"
+	}
+	rescued := response.RefreshToken
+	if len(rescued.Reveal()) > maxToken {
+		rescued = sensitive.String{}
+	}
+	next := lifecycle.Failed(base.record, call, refusalOf(err), rescued, now)
+	return next, failureReason(next)
+}
+
+func failureReason(r *lifecycle.Record) string {
+	for _, failure := range []*lifecycle.Failure{r.Failure, r.InputFailure} {
+		if failure != nil {
+			return failure.Reason
+		}
+	}
+	if r.Authorization != nil {
+		return r.Authorization.Reason
+	}
+	return "failure"
+}
+
+func tokensOf(s *scope, call lifecycle.Call, response oauth.TokenResponse) lifecycle.Tokens {
+	tokens := lifecycle.Tokens{
+		AccessToken: response.AccessToken, RefreshToken: response.RefreshToken, TokenType: response.TokenType,
+		Scopes: response.Scope, RequestedScopes: s.facts.Scopes, IssuedAt: call.SentAt,
+		Expiry: expiryOf(response.ExpiresIn, call.SentAt), GrantType: s.facts.GrantType,
+		RefreshTokenExpiresAt: response.RefreshTokenExpiresIn.ExpiresAt(call.SentAt),
+	}
+	if !response.ScopeGiven && call.Action != lifecycle.Refresh {
+		tokens.Scopes = s.facts.Scopes // What was asked for was granted (RFC 6749 section 5.1).
+	}
+	if call.Action == lifecycle.Import && tokens.RefreshToken.IsEmpty() {
+		tokens.RefreshToken = s.input.value
+	}
+	return tokens
+}
+
+// expiryOf counts from the moment the request was sent: a token never seems to live longer than it does.
+func expiryOf(lifetime oauth.Lifetime, sentAt time.Time) lifecycle.Expiry {
+	switch lifetime.Kind {
+	case oauth.LifetimeFinite:
+		return lifecycle.Expiry{Kind: lifecycle.ExpiryAt, At: lifetime.ExpiresAt(sentAt).UTC()}
+	case oauth.LifetimeNever:
+		return lifecycle.Expiry{Kind: lifecycle.ExpiryNever}
+	case oauth.LifetimeUnknown:
+	}
+	return lifecycle.Expiry{}
+}
+
+// refusalOf translates the protocol's classes.
+func refusalOf(err error) lifecycle.Refusal {
+	var failure *oauth.Error
+	if !errors.As(err, &failure) {
+		return lifecycle.Refusal{Concern: lifecycle.ConcernsNobody, Message: "the call failed"}
+	}
+	refusal := lifecycle.Refusal{
+		Message: failure.Error(), RetryAfter: failure.RetryAfter, OutcomeUnknown: failure.Sent == oauth.Unknown,
+	}
+	switch failure.Concern {
+	case oauth.ConcernGrant:
+		refusal.Concern = lifecycle.ConcernsGrant
+	case oauth.ConcernApplication:
+		refusal.Concern, refusal.Unauthorized = lifecycle.ConcernsClient, failure.Code != "invalid_client"
+	case oauth.ConcernRefused:
+		refusal.Concern = lifecycle.ConcernsUnclear
+	case oauth.ConcernTransient:
+		refusal.Concern = lifecycle.ConcernsNobody
+	}
+	return refusal
+}
+
+// settlePause pauses the application's calls of this kind when the provider does not accept the client, and lets them
+// go on when it does. Failing to write that costs other connections one refused call each, so it is only logged.
+func (r *Reconciler) settlePause(ctx context.Context, s *scope, grantType string, callErr error) {
+	bounded, cancel := context.WithTimeout(ctx, beginTimeout)
+	defer cancel()
+	lane := s.client.Lane(grantType)
+	var err error
+	switch refusal := refusalOf(callErr); {
+	case callErr == nil:
+		err = r.Registrations.Lift(bounded, s.client, lane)
+	case refusal.Concern == lifecycle.ConcernsClient:
+		reason := v1alpha1.ReasonInvalidClient
+		if refusal.Unauthorized {
+			reason = v1alpha1.ReasonUnauthorizedClient
+		}
+		err = r.Registrations.Pause(bounded, s.client, lane, reason, refusal.Message)
+	}
+	if client.IgnoreNotFound(err) != nil {
+		s.log.Error(err, "the application's pause could not be written")
+	}
+}

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connection
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/lifecycle"
+	"github.com/oauth-operator/oauth-operator/internal/sensitive"
+)
+
+// gather reads what a decision needs, from the cache; only a changed input Secret is read live.
+func (r *Reconciler) gather(ctx context.Context, connection *v1alpha1.OAuthConnection) (*scope, error) {
+	s := &scope{
+		log: logr.FromContextOrDiscard(ctx), now: r.Clock.Now(),
+		name: client.ObjectKeyFromObject(connection), connection: connection,
+	}
+	entry, err := r.Grants.Get(ctx, string(connection.UID))
+	if err != nil {
+		return nil, err
+	}
+	s.facts = lifecycle.Facts{
+		UID: string(connection.UID), Process: r.Process,
+		Suspended:      connection.Spec.Suspend,
+		GrantType:      lifecycle.GrantType(connection.Spec.Grant.Type),
+		RefreshRequest: connection.Annotations[v1alpha1.AnnotationRefreshRequestedAt],
+	}
+	s.take(entry)
+	s.facts.MarkSeenAt = r.marks.firstSeen(s.facts.Record, r.Process, s.now)
+	if err := r.gatherApplication(ctx, s); err != nil {
+		return nil, err
+	}
+	if !connection.DeletionTimestamp.IsZero() {
+		s.facts.Deletion = r.deletionOf(s)
+		return s, nil
+	}
+	if s.facts.Margin, err = lifecycle.ParseMargin(refreshBefore(connection)); err != nil {
+		s.facts.Blocked = &lifecycle.Verdict{Reason: v1alpha1.ReasonInvalidConfiguration, Message: err.Error(), Stalled: true}
+	}
+	s.facts.Input, err = r.gatherInput(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	s.facts.Pause = s.pause()
+	return s, nil
+}
+
+func refreshBefore(connection *v1alpha1.OAuthConnection) string {
+	if connection.Spec.Refresh == nil {
+		return ""
+	}
+	return connection.Spec.Refresh.Before
+}
+
+// gatherApplication finds the application and its kept client, and says why they cannot be used.
+func (r *Reconciler) gatherApplication(ctx context.Context, s *scope) error {
+	namespace, name := s.connection.ApplicationKey()
+	key := types.NamespacedName{Namespace: namespace, Name: name}
+	if !r.Watched(namespace) {
+		s.facts.Blocked = &lifecycle.Verdict{
+			Reason: v1alpha1.ReasonApplicationNotFound, Stalled: true,
+			Message: fmt.Sprintf("application %s is in a namespace that the operator does not watch (controller --watch-namespaces)", key),
+		}
+		return r.gatherKeptClient(ctx, s)
+	}
+	application := &v1alpha1.OAuthApplication{}
+	err := r.Client.Get(ctx, key, application)
+	if apierrors.IsNotFound(err) {
+		s.facts.Blocked = &lifecycle.Verdict{
+			Reason: v1alpha1.ReasonApplicationNotFound, Message: fmt.Sprintf("there is no OAuthApplication %s", key),
+		}
+		return r.gatherKeptClient(ctx, s)
+	}
+	if err != nil {
+		return fmt.Errorf("read application %s: %w", key, err)
+	}
+	s.application = application
+	if err := r.gatherKeptClient(ctx, s); err != nil {
+		return err
+	}
+	s.facts.Scopes = requestedScopes(s.connection, application)
+	if s.facts.Blocked, err = r.forbidden(ctx, s); err != nil || s.facts.Blocked != nil {
+		return err
+	}
+	s.facts.Blocked = notReady(s)
+	return nil
+}
+
+// gatherKeptClient finds the client: the application's own, or the one that the grant was obtained with.
+func (r *Reconciler) gatherKeptClient(ctx context.Context, s *scope) error {
+	var candidates []types.UID
+	if s.application != nil {
+		candidates = append(candidates, s.application.UID)
+	}
+	if s.entry != nil {
+		candidates = append(candidates, types.UID(s.entry.Record.Application.UID))
+	}
+	if s.connection == nil || !s.connection.DeletionTimestamp.IsZero() {
+		slices.Reverse(candidates) // Tokens are revoked by the client that obtained them.
+	}
+	for _, uid := range candidates {
+		kept, err := r.Registrations.Get(ctx, uid)
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		s.client = kept
+		s.facts.Basis = basis(kept.Fingerprint(), s.connection)
+		return nil
+	}
+	return nil
+}
+
+func basis(fingerprint string, connection *v1alpha1.OAuthConnection) string {
+	var generation int64
+	if connection != nil {
+		generation = connection.Generation
+	}
+	sum := sha256.Sum256([]byte(fmt.Sprintf("%s/%d", fingerprint, generation)))
+	return hex.EncodeToString(sum[:8])
+}
+
+func requestedScopes(connection *v1alpha1.OAuthConnection, application *v1alpha1.OAuthApplication) []string {
+	from := connection.Spec.Scopes
+	if len(from) == 0 {
+		from = application.Spec.Scopes
+	}
+	scopes := make([]string, 0, len(from))
+	for _, scope := range from {
+		scopes = append(scopes, string(scope))
+	}
+	slices.Sort(scopes)
+	return scopes
+}
+
+func notReady(s *scope) *lifecycle.Verdict {
+	message := ""
+	switch application := s.application; {
+	case !application.DeletionTimestamp.IsZero():
+		message = "is being deleted"
+	case application.Status.Phase != v1alpha1.ApplicationActive || s.client == nil:
+		message = "is not ready yet"
+		for _, condition := range application.Status.Conditions {
+			if condition.Type == v1alpha1.ConditionReady && condition.Status == metav1.ConditionFalse {
+				message = "is not ready: " + condition.Message
+			}
+		}
+	default:
+		return nil
+	}
+	return &lifecycle.Verdict{
+		Reason:  v1alpha1.ReasonApplicationNotReady,
+		Message: fmt.Sprintf("application %s %s", client.ObjectKeyFromObject(s.application), message),
+	}
+}
+
+// pause returns the application's pause for the kind of call that comes next.
+func (s *scope) pause() *lifecycle.Pause {
+	if s.client == nil {
+		return nil
+	}
+	pause, ok := s.client.Paused(s.client.Lane(s.nextGrantType()))
+	if !ok {
+		return nil
+	}
+	return &lifecycle.Pause{Reason: pause.Reason, Message: pause.Message, NextProbeAt: pause.NextProbeAt}
+}
+
+// Values of grant_type (RFC 6749 sections 4.1.3, 4.4.2 and 6).
+const (
+	grantTypeCode        = "authorization_code"
+	grantTypeRefresh     = "refresh_token"
+	grantTypeCredentials = "client_credentials"
+)
+
+func (s *scope) nextGrantType() string {
+	unsent := s.facts.Input.State == lifecycle.InputPresent && (s.entry == nil || s.entry.Record.SpentInput != s.facts.Input.Hash)
+	switch {
+	case s.facts.GrantType == lifecycle.ClientCredentials:
+		return grantTypeCredentials
+	case unsent && s.facts.GrantType == lifecycle.AuthorizationCode:
+		return grantTypeCode
+	}
+	return grantTypeRefresh
+}
+
+// gatherInput finds the code or refresh token. The Secret is read only in a version that is not known to hold the value
+// that was used already.
+func (r *Reconciler) gatherInput(ctx context.Context, s *scope) (lifecycle.Input, error) {
+	reference := inputReference(s.connection)
+	if reference == nil {
+		return r.noInput(s), nil
+	}
+	meta := &metav1.PartialObjectMetadata{}
+	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	err := r.Metadata.Get(ctx, types.NamespacedName{Namespace: s.name.Namespace, Name: reference.Name}, meta)
+	if apierrors.IsNotFound(err) {
+		return lifecycle.Input{State: lifecycle.InputMissing, Missing: fmt.Sprintf("waiting for Secret %q", reference.Name)}, nil
+	}
+	if err != nil {
+		return lifecycle.Input{}, fmt.Errorf("read metadata of Secret %s: %w", reference.Name, err)
+	}
+	version := string(meta.UID) + "/" + meta.ResourceVersion
+	if s.entry != nil && s.entry.Record.InputVersion == version {
+		return lifecycle.Input{State: lifecycle.InputPresent, Hash: s.entry.Record.SpentInput, Version: version}, nil
+	}
+	return r.readInput(ctx, s, reference)
+}
+
+// noInput describes a grant type without one, or a person who has to act.
+func (r *Reconciler) noInput(s *scope) lifecycle.Input {
+	redirect := s.client != nil && s.client.RedirectURL != ""
+	return lifecycle.Input{State: lifecycle.InputNone, NeedsGateway: !redirect}
+}
+
+func inputReference(connection *v1alpha1.OAuthConnection) *v1alpha1.SecretKeyReference {
+	g := connection.Spec.Grant
+	switch {
+	case g.Type == v1alpha1.GrantAuthorizationCode && g.AuthorizationCode != nil && g.AuthorizationCode.CodeSecretRef != nil:
+		return withDefault(g.AuthorizationCode.CodeSecretRef, v1alpha1.DefaultCodeKey)
+	case g.Type == v1alpha1.GrantRefreshToken && g.RefreshToken != nil:
+		return withDefault(&g.RefreshToken.SecretRef, v1alpha1.DefaultRefreshTokenKey)
+	}
+	return nil
+}
+
+func withDefault(reference *v1alpha1.SecretKeyReference, key string) *v1alpha1.SecretKeyReference {
+	if reference.Key != "" {
+		return reference
+	}
+	return &v1alpha1.SecretKeyReference{Name: reference.Name, Key: key}
+}
+
+func (r *Reconciler) readInput(ctx context.Context, s *scope, reference *v1alpha1.SecretKeyReference) (lifecycle.Input, error) {
+	value, version, missing, err := r.readKey(ctx, s.name.Namespace, reference)
+	if err != nil || missing != "" {
+		return lifecycle.Input{State: lifecycle.InputMissing, Missing: missing}, err
+	}
+	s.input = input{value: value}
+	if code := s.connection.Spec.Grant.AuthorizationCode; code != nil {
+		s.input.redirectURL = code.RedirectURL
+		if code.CodeVerifierSecretRef != nil {
+			verifier := withDefault(code.CodeVerifierSecretRef, v1alpha1.DefaultCodeVerifierKey)
+			s.input.verifier, _, missing, err = r.readKey(ctx, s.name.Namespace, verifier)
+			if err != nil || missing != "" {
+				return lifecycle.Input{State: lifecycle.InputMissing, Missing: missing}, err
+			}
+		}
+	}
+	return lifecycle.Input{State: lifecycle.InputPresent, Hash: value.Hash(), Version: version}, nil
+}
+
+// readKey reads one key of a user's Secret; missing says in words what is not there.
+func (r *Reconciler) readKey(
+	ctx context.Context, namespace string, reference *v1alpha1.SecretKeyReference,
+) (value sensitive.String, version, missing string, err error) {
+	secret := &corev1.Secret{}
+	err = r.Live.Get(ctx, types.NamespacedName{Namespace: namespace, Name: reference.Name}, secret)
+	if apierrors.IsNotFound(err) {
+		return value, "", fmt.Sprintf("waiting for Secret %q", reference.Name), nil
+	}
+	if err != nil {
+		return value, "", "", fmt.Errorf("read Secret %s: %w", reference.Name, err)
+	}
+	// Codes and tokens have no white space (RFC 6749 appendix A); files that are made by hand often end in a line break.
+	content := strings.TrimSpace(string(secret.Data[reference.Key]))
+	if content == "" {
+		return value, "", fmt.Sprintf("waiting for key %q in Secret %q", reference.Key, reference.Name), nil
+	}
+	return sensitive.New(content), string(secret.UID) + "/" + secret.ResourceVersion, "", nil
+}

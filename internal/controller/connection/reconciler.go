@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package connection reconciles OAuthConnections: gather the facts, decide, do at most one thing, publish the Secret,
+// write status. Calls to providers run in the application's queue, never in a reconcile worker.
+package connection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"time"
+
+	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/callqueue"
+	"github.com/oauth-operator/oauth-operator/internal/egress"
+	"github.com/oauth-operator/oauth-operator/internal/grant"
+	"github.com/oauth-operator/oauth-operator/internal/lifecycle"
+	"github.com/oauth-operator/oauth-operator/internal/oauth"
+	"github.com/oauth-operator/oauth-operator/internal/publish"
+	"github.com/oauth-operator/oauth-operator/internal/registration"
+)
+
+// +kubebuilder:rbac:groups=oauth-operator.io,resources=oauthconnections,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=oauth-operator.io,resources=oauthconnections/status,verbs=patch
+// +kubebuilder:rbac:groups=oauth-operator.io,resources=oauthconnections/finalizers,verbs=update
+// +kubebuilder:rbac:groups=oauth-operator.io,resources=oauthapplications,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;delete
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// Metrics counts what happens to grants.
+type Metrics interface {
+	// Call counts one call to a provider: action is one of lifecycle's, result is "success" or a reason.
+	Call(application types.NamespacedName, action, result string, took time.Duration)
+	// Unrevoked counts tokens that could not be revoked.
+	Unrevoked(application types.NamespacedName)
+}
+
+// Options are what a Reconciler needs.
+type Options struct {
+	// Client reads from the cache and writes to the API server.
+	Client client.Client
+	// Live reads from the API server.
+	Live client.Reader
+	// Metadata reads PartialObjectMetadata of Secrets that are not the operator's, and of namespaces.
+	Metadata client.Reader
+
+	Grants        *grant.Store
+	Registrations *registration.Store
+	Publisher     *publish.Publisher
+	Queue         *callqueue.Queue
+	Caller        *oauth.Caller
+	Transports    *egress.TransportPool
+	Recorder      events.EventRecorder
+	Metrics       Metrics
+	Clock         clock.PassiveClock
+
+	// Process names this process in marks.
+	Process string
+	// RevocationTimeout bounds how long a deletion waits for the provider.
+	RevocationTimeout time.Duration
+	// Watched tells whether a namespace is one that the operator may look at.
+	Watched func(namespace string) bool
+	// Workers is the number of passes at once.
+	Workers int
+}
+
+// Reconciler keeps connections true.
+type Reconciler struct {
+	Options
+	marks marks
+	waker waker
+}
+
+// New makes a Reconciler.
+func New(options Options) *Reconciler {
+	return &Reconciler{Options: options, marks: marks{seen: map[string]sighting{}}}
+}
+
+// Reconcile makes one pass over one connection.
+func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	connection := &v1alpha1.OAuthConnection{}
+	err := r.Client.Get(ctx, request.NamespacedName, connection)
+	if apierrors.IsNotFound(err) {
+		return r.tidyRecords(ctx, request.NamespacedName, nil)
+	}
+	if err != nil {
+		return ctrl.Result{}, fmt.Errorf("read connection: %w", err)
+	}
+	result, err := r.reconcile(ctx, connection)
+	if apierrors.IsConflict(err) || errors.Is(err, grant.ErrConflict) {
+		// Our view is behind; the event that brings it up to date is on its way.
+		logr.FromContextOrDiscard(ctx).V(1).Info("the cache is behind; passing again", "cause", err.Error())
+		return ctrl.Result{RequeueAfter: staleRetry}, nil
+	}
+	return result, err
+}
+
+// staleRetry is when a pass on a stale view is repeated.
+const staleRetry = 50 * time.Millisecond
+
+func (r *Reconciler) reconcile(ctx context.Context, connection *v1alpha1.OAuthConnection) (ctrl.Result, error) {
+	if connection.DeletionTimestamp.IsZero() {
+		if err := r.ensureFinalizer(ctx, connection); err != nil {
+			return ctrl.Result{}, err
+		}
+	} else if !controllerutil.ContainsFinalizer(connection, v1alpha1.FinalizerConnection) {
+		return ctrl.Result{}, nil
+	}
+	if done, result, err := r.adopt(ctx, connection); !done {
+		return result, err
+	}
+	s, err := r.gather(ctx, connection)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	s.facts.Running = r.Queue.State(s.key()) == callqueue.Running
+	decision := lifecycle.Decide(s.facts, s.now)
+	if err := r.act(ctx, s, decision); err != nil {
+		return ctrl.Result{}, err
+	}
+	if decision.Action == lifecycle.Release {
+		return ctrl.Result{}, nil
+	}
+	publication, publishErr := r.publish(ctx, s)
+	if err := r.report(ctx, s, publication); err != nil {
+		return ctrl.Result{}, err
+	}
+	return r.resultOf(s, decision), publishErr
+}
+
+// resultOf says when to look again: what changes by itself is time alone.
+func (r *Reconciler) resultOf(s *scope, decision lifecycle.Decision) reconcile.Result {
+	if decision.Action != lifecycle.Wait || decision.At.IsZero() {
+		return reconcile.Result{}
+	}
+	return reconcile.Result{RequeueAfter: max(decision.At.Sub(s.now), time.Millisecond)}
+}
+
+// ensureFinalizer comes first and alone: nothing may exist outside that cleanup does not know of.
+func (r *Reconciler) ensureFinalizer(ctx context.Context, connection *v1alpha1.OAuthConnection) error {
+	if controllerutil.ContainsFinalizer(connection, v1alpha1.FinalizerConnection) {
+		return nil
+	}
+	return r.patchFinalizers(ctx, connection, controllerutil.AddFinalizer)
+}
+
+func (r *Reconciler) patchFinalizers(
+	ctx context.Context, connection *v1alpha1.OAuthConnection, change func(client.Object, string) bool,
+) error {
+	before := connection.DeepCopy()
+	change(connection, v1alpha1.FinalizerConnection)
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Patch(ctx, connection, patch); err != nil {
+		return fmt.Errorf("change finalizers: %w", err)
+	}
+	return nil
+}
+
+// act does the one thing that was decided.
+func (r *Reconciler) act(ctx context.Context, s *scope, decision lifecycle.Decision) error {
+	switch decision.Action {
+	case lifecycle.Wait:
+		r.Queue.Cancel(s.key())
+		return nil
+	case lifecycle.VerifyMark:
+		return r.verifyMark(ctx, s)
+	case lifecycle.Remember:
+		return r.remember(ctx, s)
+	case lifecycle.Release:
+		return r.release(ctx, s, decision.GivenUp)
+	case lifecycle.Exchange, lifecycle.Import, lifecycle.Issue, lifecycle.Refresh, lifecycle.Revoke:
+		r.submit(s, decision.Action)
+	}
+	return nil
+}
+
+// verifyMark reads the record live: a mark that is still the same after the time for it has passed was left by a
+// process that died.
+func (r *Reconciler) verifyMark(ctx context.Context, s *scope) error {
+	live, err := r.Grants.Live(ctx, s.facts.UID)
+	if err != nil {
+		return err
+	}
+	seen := s.entry.Record.Attempt
+	if live == nil || live.Record.Attempt == nil || live.Record.Attempt.ID != seen.ID {
+		r.marks.forget(s.facts.UID)
+		return grant.ErrConflict // The cache will show what has become of it.
+	}
+	entry, err := r.Grants.Write(ctx, live, lifecycle.Interrupted(live.Record, s.facts.Basis, s.now))
+	if err != nil {
+		return err
+	}
+	s.log.Info("a call was interrupted by the end of the process that made it; its outcome is unknown",
+		"action", seen.Action, "startedAt", seen.StartedAt)
+	s.take(entry)
+	r.marks.forget(s.facts.UID)
+	r.waker.wake(s.name, prioritySoon)
+	return nil
+}
+
+func (r *Reconciler) remember(ctx context.Context, s *scope) error {
+	nothing := s.facts.RefreshRequest != s.entry.Record.RefreshRequest
+	entry, err := r.Grants.Write(ctx, s.entry, lifecycle.Remembered(s.entry.Record, s.facts.Input, s.facts.RefreshRequest))
+	if err != nil {
+		return err
+	}
+	s.take(entry)
+	if nothing && s.facts.RefreshRequest != "" {
+		nothingToRefresh(r.Recorder, s.connection)
+	}
+	r.waker.wake(s.name, prioritySoon)
+	return nil
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/lifecycle"
+	"github.com/oauth-operator/oauth-operator/internal/oauth"
+	"github.com/oauth-operator/oauth-operator/internal/sensitive"
+)
+
+// deletionOf says what is wanted of the provider and whether it can be asked.
+func (r *Reconciler) deletionOf(s *scope) *lifecycle.Deletion {
+	d := &lifecycle.Deletion{Timeout: r.RevocationTimeout, Revocable: revocability(s)}
+	if s.connection != nil {
+		d.RequestedAt = s.connection.DeletionTimestamp.Time
+		d.Orphan = s.connection.Spec.DeletionPolicy == v1alpha1.DeletionOrphan
+	}
+	return d
+}
+
+func revocability(s *scope) lifecycle.Revocability {
+	switch {
+	case s.client == nil:
+		return lifecycle.RevocableLater
+	case s.client.Endpoints.Revocation == "":
+		return lifecycle.RevocableNever
+	}
+	return lifecycle.RevocableNow
+}
+
+// revoke asks the provider to revoke every token of the record (RFC 7009): the refresh token first, because with it most
+// providers end the whole grant. Revoking twice is harmless, so no mark is needed.
+func (r *Reconciler) revoke(ctx context.Context, s *scope, transport http.RoundTripper) error {
+	started := r.Clock.Now()
+	var refused []string
+	for _, token := range tokensToRevoke(s.entry.Record) {
+		err := r.Caller.Revoke(ctx, transport, oauth.RevocationRequest{
+			URL: s.client.Endpoints.Revocation, Client: s.client.RevocationClient(), Token: token.value, TokenTypeHint: token.hint,
+		})
+		var failure *oauth.Error
+		switch {
+		case err == nil:
+		case !errors.As(err, &failure), failure.Concern == oauth.ConcernTransient, failure.Concern == oauth.ConcernApplication:
+			return r.revokeLater(ctx, s, refusalOf(err))
+		default:
+			refused = append(refused, token.what+": "+failure.Error())
+		}
+	}
+	result := "success"
+	if len(refused) > 0 {
+		result = "refused"
+	}
+	r.Metrics.Call(s.applicationName(), string(lifecycle.Revoke), result, r.Clock.Since(started))
+	entry, err := r.Grants.Write(ctx, s.entry, lifecycle.RevocationDone(s.entry.Record, strings.Join(refused, "; ")))
+	if err != nil {
+		return err
+	}
+	s.take(entry)
+	return nil
+}
+
+func (r *Reconciler) revokeLater(ctx context.Context, s *scope, refusal lifecycle.Refusal) error {
+	r.Metrics.Call(s.applicationName(), string(lifecycle.Revoke), "failure", 0)
+	s.log.Info("revocation failed; trying again", "cause", refusal.Message)
+	next := lifecycle.RevocationFailed(s.entry.Record, refusal.Message, refusal.RetryAfter, r.Clock.Now())
+	_, err := r.Grants.Write(ctx, s.entry, next)
+	return err
+}
+
+// revocable is a token with what it is called.
+type revocable struct {
+	value      sensitive.String
+	what, hint string
+}
+
+func tokensToRevoke(record *lifecycle.Record) []revocable {
+	all := []revocable{
+		{value: record.RefreshToken, what: "refresh token", hint: oauth.HintRefreshToken},
+		{value: record.AccessToken, what: "access token", hint: oauth.HintAccessToken},
+	}
+	for _, replaced := range record.Replaced {
+		all = append(all, revocable{value: replaced, what: "replaced refresh token", hint: oauth.HintRefreshToken})
+	}
+	var held []revocable
+	for _, token := range all {
+		if !token.value.IsEmpty() {
+			held = append(held, token)
+		}
+	}
+	return held
+}
+
+// release ends a connection: its Secret, its record, and last its finalizer.
+func (r *Reconciler) release(ctx context.Context, s *scope, givenUp bool) error {
+	connection := s.connection
+	key := types.NamespacedName{Namespace: connection.Namespace, Name: connection.Name}
+	if err := r.Publisher.Withdraw(ctx, key, connection.UID, connection.TokenSecretName(), connection.Status.SecretName); err != nil {
+		return fmt.Errorf("withdraw the token Secret: %w", err)
+	}
+	verdict := farewell(s, givenUp)
+	if err := r.reportDeleted(ctx, s, verdict); err != nil {
+		return err
+	}
+	released(r.Recorder, s, verdict)
+	if verdict.unrevoked {
+		r.Metrics.Unrevoked(s.applicationName())
+	}
+	s.log.Info("released", "reason", verdict.Reason, "detail", verdict.Message)
+	if s.entry != nil {
+		if err := r.Grants.Delete(ctx, s.entry); err != nil {
+			return err
+		}
+	}
+	err := r.patchFinalizers(ctx, connection, controllerutil.RemoveFinalizer)
+	if apierrors.IsNotFound(errors.Unwrap(err)) {
+		return nil
+	}
+	return err
+}
+
+// ending is how a grant ended.
+type ending struct {
+	lifecycle.Verdict
+	unrevoked bool
+}
+
+// farewell says truly what became of the tokens.
+func farewell(s *scope, givenUp bool) ending {
+	record := s.facts.Record
+	switch {
+	case record == nil, !record.Held() && len(record.Replaced) == 0:
+		return ending{Verdict: lifecycle.Verdict{Reason: v1alpha1.ReasonRevoked, Message: "there was no token to revoke"}}
+	case s.facts.Deletion.Orphan:
+		return ending{Verdict: lifecycle.Verdict{
+			Reason: v1alpha1.EventOrphaned, Message: "deletionPolicy is Orphan: the grant stays alive at the provider",
+		}}
+	case givenUp:
+		return ending{unrevoked: true, Verdict: lifecycle.Verdict{
+			Reason: v1alpha1.EventRevocationFailed, Stalled: true,
+			Message: "the tokens could not be revoked in time and may still work; revoke the grant at the provider" + lastError(record),
+		}}
+	case record.Revocation != nil && record.Revocation.Unrevoked != "":
+		return ending{unrevoked: true, Verdict: lifecycle.Verdict{
+			Reason: v1alpha1.EventRevocationFailed, Stalled: true,
+			Message: "the provider refused to revoke: " + record.Revocation.Unrevoked,
+		}}
+	case s.facts.Deletion.Revocable == lifecycle.RevocableNever:
+		return ending{unrevoked: true, Verdict: lifecycle.Verdict{
+			Reason: v1alpha1.EventRevocationUnsupported, Stalled: true,
+			Message: "the provider has no revocation endpoint: the tokens work until they expire; end the grant at the provider",
+		}}
+	}
+	return ending{Verdict: lifecycle.Verdict{Reason: v1alpha1.ReasonRevoked, Message: "revoked at the provider"}}
+}
+
+func lastError(record *lifecycle.Record) string {
+	if record.Revocation == nil || record.Revocation.Message == "" {
+		return ""
+	}
+	return "; last error: " + record.Revocation.Message
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/lifecycle"
+	"github.com/oauth-operator/oauth-operator/internal/publish"
+)
+
+// publish makes the workload's Secret what the record says. An error means: try again.
+func (r *Reconciler) publish(ctx context.Context, s *scope) (lifecycle.Publication, error) {
+	p := lifecycle.Publication{Name: s.connection.TokenSecretName(), Before: s.connection.Status.SecretName != ""}
+	record := s.facts.Record
+	if record == nil || record.AccessToken.IsEmpty() || s.facts.Deletion != nil {
+		return p, nil
+	}
+	desired := publish.Desired{
+		Connection: s.name, ConnectionUID: s.connection.UID, Name: p.Name,
+		AccessToken: record.AccessToken, TokenType: record.TokenType, Scopes: record.Scopes,
+	}
+	if record.Expiry.Kind == lifecycle.ExpiryAt {
+		desired.ExpiresAt = record.Expiry.At
+	}
+	if s.connection.Spec.Secret != nil {
+		desired.Type = s.connection.Spec.Secret.Type
+	}
+	result, err := r.Publisher.Publish(ctx, desired)
+	var conflict *publish.ConflictError
+	var rejected *publish.RejectedError
+	var leftover *publish.LeftoverError
+	switch {
+	case err == nil:
+		p.Current = true
+	case errors.As(err, &conflict):
+		p.Problem = &lifecycle.Verdict{Reason: v1alpha1.ReasonSecretConflict, Message: conflict.Error(), Stalled: !conflict.Former}
+		return p, nil
+	case errors.As(err, &rejected):
+		p.Problem = &lifecycle.Verdict{Reason: v1alpha1.ReasonSecretRejected, Message: rejected.Error(), Stalled: true}
+	case errors.As(err, &leftover):
+		p.Current = true
+	default:
+		p.Problem = &lifecycle.Verdict{Reason: v1alpha1.ReasonProgressing, Message: "the Secret could not be written yet"}
+	}
+	if result.Repaired {
+		repaired(r.Recorder, s.connection, p.Name)
+	}
+	return p, err
+}
+
+// report writes status in one patch, if it has changed, and tells of the change.
+func (r *Reconciler) report(ctx context.Context, s *scope, publication lifecycle.Publication) error {
+	summary := lifecycle.Describe(s.facts, publication, s.now)
+	status := statusOf(s, summary, publication)
+	return r.patchStatus(ctx, s, status, func(before *v1alpha1.OAuthConnectionStatus) {
+		changed(r.Recorder, s.connection, before)
+	})
+}
+
+// reportDeleted writes the last status of a connection that is about to go.
+func (r *Reconciler) reportDeleted(ctx context.Context, s *scope, verdict ending) error {
+	status := s.connection.Status.DeepCopy()
+	now := metav1.NewTime(s.now)
+	status.Phase, status.DeletedAt = v1alpha1.ConnectionDeleted, &now
+	status.SecretName, status.NextRefreshAt, status.Failure = "", nil, nil
+	status.ObservedGeneration = s.connection.Generation
+	gone := lifecycle.Condition{Status: lifecycle.False, Reason: verdict.Reason, Message: verdict.Message}
+	settled := lifecycle.Condition{Status: lifecycle.False, Reason: v1alpha1.ReasonSettled}
+	setConditions(status, s, gone, gone, settled, settled)
+	return r.patchStatus(ctx, s, status, func(*v1alpha1.OAuthConnectionStatus) {})
+}
+
+// patchStatus is the one place where status is written. The optimistic lock keeps a pass on a stale view from
+// overwriting a newer one.
+func (r *Reconciler) patchStatus(
+	ctx context.Context, s *scope, status *v1alpha1.OAuthConnectionStatus, tell func(before *v1alpha1.OAuthConnectionStatus),
+) error {
+	if apiequality.Semantic.DeepEqual(&s.connection.Status, status) {
+		return nil
+	}
+	before := s.connection.DeepCopy()
+	s.connection.Status = *status
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Status().Patch(ctx, s.connection, patch); err != nil {
+		s.connection.Status = before.Status
+		return fmt.Errorf("patch status: %w", client.IgnoreNotFound(err))
+	}
+	tell(&before.Status)
+	return nil
+}
+
+func statusOf(s *scope, summary lifecycle.Summary, publication lifecycle.Publication) *v1alpha1.OAuthConnectionStatus {
+	status := s.connection.Status.DeepCopy()
+	status.Phase = v1alpha1.ConnectionPhase(summary.Phase)
+	status.ObservedGeneration = s.connection.Generation
+	status.NextRefreshAt = timeOf(summary.NextRefreshAt)
+	status.Failure = failureOf(summary.Failure)
+	status.AuthorizationURL, status.DeviceAuthorization = "", nil
+	if publication.Current {
+		status.SecretName = publication.Name
+	}
+	fillFromRecord(status, s.facts.Record)
+	setConditions(status, s, summary.Ready, summary.Authorized, summary.Reconciling, summary.Stalled)
+	return status
+}
+
+func fillFromRecord(status *v1alpha1.OAuthConnectionStatus, record *lifecycle.Record) {
+	if record == nil {
+		return
+	}
+	status.ID, status.Subject = record.ID, record.Subject
+	status.Scopes, status.TokenType = record.Scopes, record.TokenType
+	status.CreatedAt = timeOf(record.FirstAuthorizedAt)
+	status.LastAuthorizedAt = timeOf(record.AuthorizedAt)
+	status.LastRefreshedAt = timeOf(record.RefreshedAt)
+	status.UpdatedAt = timeOf(record.AuthorizedAt)
+	if record.RefreshedAt.After(record.AuthorizedAt) {
+		status.UpdatedAt = timeOf(record.RefreshedAt)
+	}
+	status.AccessTokenExpiresAt = nil
+	if record.Expiry.Kind == lifecycle.ExpiryAt {
+		status.AccessTokenExpiresAt = timeOf(record.Expiry.At)
+	}
+	status.RefreshTokenExpiresAt = timeOf(record.RefreshTokenExpiresAt)
+	status.ObservedRefreshRequest = record.RefreshRequest
+	if a := record.Authorization; a != nil {
+		status.LastAuthorization = &v1alpha1.LastAuthorization{
+			ID: a.ID, Outcome: v1alpha1.AuthorizationOutcome(a.Result), Reason: a.Reason, Message: a.Message,
+			Time: *timeOf(a.At),
+		}
+	}
+}
+
+// timeOf cuts to the seconds that the API stores, so that an unchanged time compares equal.
+func timeOf(t time.Time) *metav1.Time {
+	if t.IsZero() {
+		return nil
+	}
+	cut := metav1.NewTime(t.Truncate(time.Second))
+	return &cut
+}
+
+func failureOf(f *lifecycle.Failure) *v1alpha1.Failure {
+	if f == nil {
+		return nil
+	}
+	return &v1alpha1.Failure{
+		Count: int32(min(f.Count, 1<<30)), Reason: f.Reason, Message: f.Message, //nolint:gosec // bounded
+		NextAttemptAt: timeOf(f.NextAttemptAt),
+	}
+}
+
+func setConditions(status *v1alpha1.OAuthConnectionStatus, s *scope, ready, authorized, reconciling, stalled lifecycle.Condition) {
+	for _, c := range []struct {
+		kind string
+		lifecycle.Condition
+	}{
+		{v1alpha1.ConditionReady, ready},
+		{v1alpha1.ConditionAuthorized, authorized},
+		{v1alpha1.ConditionReconciling, reconciling},
+		{v1alpha1.ConditionStalled, stalled},
+	} {
+		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
+			Type: c.kind, Status: metav1.ConditionStatus(c.Status), Reason: c.Reason, Message: c.Message,
+			ObservedGeneration: s.connection.Generation, LastTransitionTime: metav1.NewTime(s.now.Truncate(time.Second)),
+		})
+	}
+}

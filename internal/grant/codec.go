@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package grant
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/lifecycle"
+	"github.com/oauth-operator/oauth-operator/internal/sensitive"
+)
+
+const (
+	contentKey    = "grant.json"
+	contentFormat = 1
+
+	// AnnotationConnection is on a grant record: namespace/name of its connection.
+	AnnotationConnection = v1alpha1.GroupName + "/connection"
+	// AnnotationApplication is on a grant record: namespace/name of the application.
+	AnnotationApplication = v1alpha1.GroupName + "/application"
+)
+
+// SecretName returns the name of the grant record of a connection.
+func SecretName(connectionUID string) string { return "grant-" + connectionUID }
+
+// document is the stored form of a lifecycle.Record. Fields may be added within a format; whatever an older operator
+// would misread needs a new one.
+type document struct {
+	Format      int                `json:"format"`
+	Connection  lifecycle.Identity `json:"connection"`
+	Application lifecycle.Identity `json:"application"`
+	Owner       string             `json:"owner,omitempty"`
+
+	AccessToken           string           `json:"accessToken,omitempty"`
+	RefreshToken          string           `json:"refreshToken,omitempty"`
+	TokenType             string           `json:"tokenType,omitempty"`
+	Scopes                []string         `json:"scopes,omitempty"`
+	RequestedScopes       []string         `json:"requestedScopes,omitempty"`
+	IssuedAt              time.Time        `json:"issuedAt,omitzero"`
+	Expiry                lifecycle.Expiry `json:"expiry,omitzero"`
+	RefreshTokenExpiresAt time.Time        `json:"refreshTokenExpiresAt,omitzero"`
+	GrantType             string           `json:"grantType,omitempty"`
+	ID                    string           `json:"id,omitempty"`
+	Subject               string           `json:"subject,omitempty"`
+
+	Replaced          []string                 `json:"replaced,omitempty"`
+	FirstAuthorizedAt time.Time                `json:"firstAuthorizedAt,omitzero"`
+	AuthorizedAt      time.Time                `json:"authorizedAt,omitzero"`
+	RefreshedAt       time.Time                `json:"refreshedAt,omitzero"`
+	Unrotated         int                      `json:"unrotated,omitempty"`
+	Attempt           *lifecycle.Attempt       `json:"attempt,omitempty"`
+	SpentInput        string                   `json:"spentInput,omitempty"`
+	InputVersion      string                   `json:"inputVersion,omitempty"`
+	Failure           *lifecycle.Failure       `json:"failure,omitempty"`
+	InputFailure      *lifecycle.Failure       `json:"inputFailure,omitempty"`
+	Authorization     *lifecycle.Authorization `json:"authorization,omitempty"`
+	RefreshRequest    string                   `json:"refreshRequest,omitempty"`
+	Revocation        *lifecycle.Revocation    `json:"revocation,omitempty"`
+	OrphanedSince     time.Time                `json:"orphanedSince,omitzero"`
+	Heir              string                   `json:"heir,omitempty"`
+}
+
+func encode(r *lifecycle.Record) ([]byte, error) {
+	replaced := make([]string, 0, len(r.Replaced))
+	for _, token := range r.Replaced {
+		replaced = append(replaced, token.Reveal())
+	}
+	content, err := json.Marshal(document{
+		Format: contentFormat, Connection: r.Connection, Application: r.Application, Owner: r.Owner,
+		AccessToken: r.AccessToken.Reveal(), RefreshToken: r.RefreshToken.Reveal(), TokenType: r.TokenType,
+		Scopes: r.Scopes, RequestedScopes: r.RequestedScopes, IssuedAt: r.IssuedAt, Expiry: r.Expiry,
+		RefreshTokenExpiresAt: r.RefreshTokenExpiresAt, GrantType: string(r.GrantType), ID: r.ID, Subject: r.Subject,
+		Replaced: replaced, FirstAuthorizedAt: r.FirstAuthorizedAt, AuthorizedAt: r.AuthorizedAt,
+		RefreshedAt: r.RefreshedAt, Unrotated: r.Unrotated, Attempt: r.Attempt, SpentInput: r.SpentInput,
+		InputVersion: r.InputVersion, Failure: r.Failure, InputFailure: r.InputFailure,
+		Authorization: r.Authorization, RefreshRequest: r.RefreshRequest, Revocation: r.Revocation,
+		OrphanedSince: r.OrphanedSince, Heir: r.Heir,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encode the grant record of %s/%s: %w", r.Connection.Namespace, r.Connection.Name, err)
+	}
+	return content, nil
+}
+
+func decode(secret *corev1.Secret) (*lifecycle.Record, error) {
+	var d document
+	if err := json.Unmarshal(secret.Data[contentKey], &d); err != nil {
+		// The parser's own words could quote a token.
+		return nil, fmt.Errorf("grant record %s/%s cannot be read: key %q is not the JSON that the operator wrote", secret.Namespace, secret.Name, contentKey)
+	}
+	if d.Format != contentFormat {
+		return nil, fmt.Errorf("grant record %s/%s has format %d, this operator reads format %d: run the operator's version that wrote it", secret.Namespace, secret.Name, d.Format, contentFormat)
+	}
+	r := &lifecycle.Record{
+		Connection: d.Connection, Application: d.Application, Owner: d.Owner,
+		Tokens: lifecycle.Tokens{
+			AccessToken: sensitive.New(d.AccessToken), RefreshToken: sensitive.New(d.RefreshToken), TokenType: d.TokenType,
+			Scopes: d.Scopes, RequestedScopes: d.RequestedScopes, IssuedAt: d.IssuedAt, Expiry: d.Expiry,
+			RefreshTokenExpiresAt: d.RefreshTokenExpiresAt, GrantType: lifecycle.GrantType(d.GrantType), ID: d.ID, Subject: d.Subject,
+		},
+		FirstAuthorizedAt: d.FirstAuthorizedAt, AuthorizedAt: d.AuthorizedAt, RefreshedAt: d.RefreshedAt,
+		Unrotated: d.Unrotated, Attempt: d.Attempt, SpentInput: d.SpentInput, InputVersion: d.InputVersion,
+		Failure: d.Failure, InputFailure: d.InputFailure, Authorization: d.Authorization, RefreshRequest: d.RefreshRequest,
+		Revocation: d.Revocation, OrphanedSince: d.OrphanedSince, Heir: d.Heir,
+	}
+	for _, token := range d.Replaced {
+		r.Replaced = append(r.Replaced, sensitive.New(token))
+	}
+	return r, nil
+}
+
+// secretFor renders a record; base is the version it replaces, or nil for a new one.
+func secretFor(r *lifecycle.Record, base *corev1.Secret, namespace string) (*corev1.Secret, error) {
+	content, err := encode(r)
+	if err != nil {
+		return nil, err
+	}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: SecretName(r.Connection.UID)}}
+	if base != nil {
+		secret = base.DeepCopy()
+	}
+	secret.Type = v1alpha1.SecretTypeGrant
+	secret.Data = map[string][]byte{contentKey: content}
+	secret.Labels = with(secret.Labels, map[string]string{
+		v1alpha1.LabelRecord:         v1alpha1.RecordGrant,
+		v1alpha1.LabelConnectionUID:  r.Connection.UID,
+		v1alpha1.LabelApplicationUID: r.Application.UID,
+	})
+	secret.Annotations = with(secret.Annotations, map[string]string{
+		AnnotationConnection:  r.Connection.Namespace + "/" + r.Connection.Name,
+		AnnotationApplication: r.Application.Namespace + "/" + r.Application.Name,
+	})
+	return secret, nil
+}
+
+func with(have, want map[string]string) map[string]string {
+	if have == nil {
+		have = map[string]string{}
+	}
+	for key, value := range want {
+		have[key] = value
+	}
+	return have
+}
