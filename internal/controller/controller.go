@@ -210,7 +210,7 @@ func (p *Process) assemble(options Options, inputs cache.Cache) error {
 	}
 	mgr, now := p.manager, clock.RealClock{}
 	transports := egress.NewTransportPool(guard, maxTransports)
-	caller := oauth.NewCaller(oauth.Options{UserAgent: "oauth-operator/" + options.Version})
+	caller := oauth.NewCaller(now.Now, oauth.Options{UserAgent: "oauth-operator/" + options.Version})
 	registrations := registration.New(registration.Options{
 		Cached: mgr.GetClient(), Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Namespace: options.Namespace,
 	})
@@ -240,7 +240,7 @@ func (p *Process) assemble(options Options, inputs cache.Cache) error {
 	}
 	return p.assembleApplications(options, application.Options{
 		Client: mgr.GetClient(), Metadata: inputs, Live: mgr.GetAPIReader(), Registrations: registrations, Queue: p.queue,
-		Discoverer: oauth.NewDiscoveryCache(caller), Transports: transports, CheckURL: guard.CheckURL, Clock: now,
+		Discoverer: caller, Transports: transports, CheckURL: guard.CheckURL, Clock: now,
 		Recorder: recorder, InUse: grants.NeedsApplication,
 	})
 }
@@ -260,10 +260,9 @@ func watched(namespaces []string) func(string) bool {
 func registerIndexes(mgr ctrl.Manager) error {
 	ctx, indexer := context.Background(), mgr.GetFieldIndexer()
 	for name, function := range map[string]client.IndexerFunc{
-		grant.IndexByConnection:         grant.IndexConnection,
-		grant.IndexByApplication:        grant.IndexApplication,
-		registration.IndexByApplication: registration.IndexApplication,
-		publish.IndexByConnectionUID:    publish.IndexConnectionUID,
+		grant.IndexByConnection:      grant.IndexConnection,
+		grant.IndexByApplication:     grant.IndexApplication,
+		publish.IndexByConnectionUID: publish.IndexConnectionUID,
 	} {
 		if err := indexer.IndexField(ctx, &corev1.Secret{}, name, function); err != nil {
 			return fmt.Errorf("index Secrets by %s: %w", name, err)

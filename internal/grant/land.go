@@ -69,4 +69,3 @@ func (s *Store) rebase(ctx context.Context, base *Entry, next *lifecycle.Record)
 	}
 	return current, lifecycle.Merge(before, next, current.Record), nil
 }
-

@@ -322,15 +322,15 @@ func discover(f facts, ca []byte, d *decision) *registration.Discovery {
 	return document
 }
 
-// newestDocument chooses between what is kept and what the latest attempt found. A document under another CA serves on
-// until it has been read again.
+// newestDocument chooses between what is kept and what the latest attempt found, which wins when both are of the same
+// second. A document under another CA serves on until it has been read again.
 func newestDocument(f facts, issuer string) *registration.Discovery {
 	var newest *registration.Discovery
 	if f.kept != nil && f.kept.Discovery != nil && f.kept.Discovery.Metadata.Issuer == issuer {
 		newest = f.kept.Discovery
 	}
 	found := f.attempt.found
-	if found != nil && found.Metadata.Issuer == issuer && (newest == nil || found.At.After(newest.At)) {
+	if found != nil && found.Metadata.Issuer == issuer && (newest == nil || !found.At.Before(newest.At)) {
 		newest = found
 	}
 	return newest

@@ -26,16 +26,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/controller/application"
 	"github.com/oauth-operator/oauth-operator/internal/grant"
 )
 
-// Names of the cache's indexes of connections.
-const (
-	// IndexByApplication finds connections by namespace/name of their application.
-	IndexByApplication = "connection.application"
-	// indexBySecret finds connections by the Secrets of their namespace that they read or write.
-	indexBySecret = "connection.secret"
-)
+// indexBySecret finds connections by the Secrets of their namespace that they read or write.
+const indexBySecret = "connection.secret"
 
 // indexSecrets names the Secrets that a connection reads, and the one it writes: a foreign one of that name can go away.
 func indexSecrets(object client.Object) []string {
@@ -58,24 +54,10 @@ func inputSecrets(connection *v1alpha1.OAuthConnection) []string {
 	return names
 }
 
-// indexApplication is the function of IndexByApplication.
-func indexApplication(object client.Object) []string {
-	connection, ok := object.(*v1alpha1.OAuthConnection)
-	if !ok {
-		return nil
-	}
-	namespace, name := connection.ApplicationKey()
-	return []string{namespace + "/" + name}
-}
-
-// RegisterIndexes must be called before the cache starts.
+// RegisterIndexes must be called before the cache starts, beside application.RegisterIndexes.
 func RegisterIndexes(ctx context.Context, indexer client.FieldIndexer) error {
-	for name, function := range map[string]client.IndexerFunc{
-		IndexByApplication: indexApplication, indexBySecret: indexSecrets,
-	} {
-		if err := indexer.IndexField(ctx, &v1alpha1.OAuthConnection{}, name, function); err != nil {
-			return fmt.Errorf("index connections by %s: %w", name, err)
-		}
+	if err := indexer.IndexField(ctx, &v1alpha1.OAuthConnection{}, indexBySecret, indexSecrets); err != nil {
+		return fmt.Errorf("index connections by Secret: %w", err)
 	}
 	return nil
 }
@@ -128,7 +110,7 @@ func labelsChanged() predicate.TypedPredicate[*metav1.PartialObjectMetadata] {
 }
 
 func (r *Reconciler) ofApplication(ctx context.Context, object client.Object) []reconcile.Request {
-	return r.list(ctx, client.MatchingFields{IndexByApplication: object.GetNamespace() + "/" + object.GetName()})
+	return r.list(ctx, client.MatchingFields{application.IndexConnectionsByApplication: object.GetNamespace() + "/" + object.GetName()})
 }
 
 func (r *Reconciler) ofNamespace(ctx context.Context, namespace *metav1.PartialObjectMetadata) []reconcile.Request {
@@ -141,7 +123,7 @@ func (r *Reconciler) ofOwnSecret(ctx context.Context, object client.Object) []re
 	case v1alpha1.RecordGrant:
 		return requestFor(object.GetAnnotations()[grant.AnnotationConnection])
 	case v1alpha1.RecordClient:
-		return r.list(ctx, client.MatchingFields{IndexByApplication: object.GetAnnotations()[grant.AnnotationApplication]})
+		return r.list(ctx, client.MatchingFields{application.IndexConnectionsByApplication: object.GetAnnotations()[grant.AnnotationApplication]})
 	}
 	if owner := metav1.GetControllerOf(object); owner != nil && owner.Kind == "OAuthConnection" {
 		return requestFor(object.GetNamespace() + "/" + owner.Name)

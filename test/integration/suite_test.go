@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package integration runs the controller process against a real control plane, under exactly the role of the
+// installation, and against OAuth servers that this project did not write.
+package integration
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/oauth-operator/oauth-operator/internal/testenv"
+)
+
+// plane is the control plane that all tests of the package share; each test has namespaces of its own.
+var plane *testenv.Environment //nolint:gochecknoglobals // TestMain hands it to the tests
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	environment, stop, err := testenv.StartMain(testenv.Options{ControllerManager: true})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	plane = environment
+	code := m.Run()
+	if err := stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
