@@ -36,7 +36,7 @@ func (d *fakeDNS) queried() int {
 
 func startDNS(t *testing.T) (*fakeDNS, *net.Resolver) {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	conn, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ const (
 )
 
 // wireServer is Azure's host agent: a public address that only answers inside, and hands out a machine's secrets.
-var wireServer = netip.MustParsePrefix("168.63.129.16/32")
+const wireServer = "168.63.129.16/32"
 
 // BlockedError says that the guard refused a destination. Nothing was sent to it.
 type BlockedError struct {
@@ -70,7 +70,7 @@ func New(policy Policy) (*Guard, error) {
 		return nil, err
 	}
 	allowed4, allowed6 := byFamily(parsed.allowed)
-	denied4, denied6 := byFamily(append(parsed.denied, wireServer))
+	denied4, denied6 := byFamily(append(parsed.denied, netip.MustParsePrefix(wireServer)))
 	return &Guard{
 		rules: parsed,
 		guardian: ssrf.New(

@@ -30,8 +30,6 @@ type Options struct {
 	MaxBodyBytes int64
 	// UserAgent is sent with every request.
 	UserAgent string
-	// Now is the clock by which a Retry-After date is understood.
-	Now func() time.Time
 }
 
 // Caller makes calls to providers. It is immutable and safe for concurrent use. Each call names the transport to use,
@@ -44,18 +42,15 @@ type Caller struct {
 	now       func() time.Time
 }
 
-// NewCaller makes a Caller.
-func NewCaller(options Options) *Caller {
-	caller := &Caller{
+// NewCaller makes a Caller. now is the clock by which the age of a discovery document and a Retry-After date are
+// understood.
+func NewCaller(now func() time.Time, options Options) *Caller {
+	return &Caller{
 		timeout:   cmp.Or(options.Timeout, DefaultTimeout),
 		maxBody:   cmp.Or(options.MaxBodyBytes, DefaultMaxBodyBytes),
 		userAgent: cmp.Or(options.UserAgent, DefaultUserAgent),
-		now:       options.Now,
+		now:       now,
 	}
-	if caller.now == nil {
-		caller.now = time.Now
-	}
-	return caller
 }
 
 // Token sends a token request once. On failure the error is an *Error, and the response is not always empty: whatever
@@ -97,14 +92,8 @@ func (c *Caller) Revoke(ctx context.Context, transport http.RoundTripper, reques
 	if failure != nil {
 		return failure
 	}
-	if got.status >= 200 && got.status <= 299 {
-		found, err := got.document()
-		if err != nil {
-			return nil // The status is the answer; the body has no meaning (RFC 7009, section 2.2).
-		}
-		if _, ok := found.refusal(); !ok {
-			return nil
-		}
+	if got.status >= 200 && got.status <= 299 && !got.saysError() {
+		return nil
 	}
 	refused := c.refused(got, sent)
 	if refused.Code == "invalid_token" && refused.Concern == ConcernRefused {
@@ -123,6 +112,14 @@ type answer struct {
 
 func (a answer) document() (document, error) {
 	return parseDocument(a.header.Get("Content-Type"), a.body, a.err == nil)
+}
+
+// saysError tells a success that is none. A body that cannot be read says nothing: that of a revocation has no meaning
+// (RFC 7009, section 2.2).
+func (a answer) saysError() bool {
+	found, err := a.document()
+	_, ok := found.refusal()
+	return err == nil && ok
 }
 
 // post sends a form once and reads the answer. The error tells whether the request may have reached the provider.
@@ -153,13 +150,13 @@ func (c *Caller) post(ctx context.Context, transport http.RoundTripper, sent mes
 			err:         err,
 		}
 	}
+	defer response.Body.Close()
 	return c.read(response), nil
 }
 
 // read takes the body up to the limit. http's transport ends the reading when the call's time is over, but not that of
 // 101 Switching Protocols, whose body is the bare connection.
 func (c *Caller) read(response *http.Response) answer {
-	defer func() { _ = response.Body.Close() }() // What matters was read, or its error is in the answer.
 	if response.StatusCode < 200 {
 		return answer{status: response.StatusCode, header: response.Header}
 	}

@@ -95,8 +95,11 @@ func TestBrokenAnswers(t *testing.T) {
 		{"larger than the limit", answering(200, `{"refresh_token":"`+newRefresh+`","pad":"`+padding+`","access_token":"a"}`), kept, oauth.Unknown, 200},
 		{"all padding", answering(200, padding), nothing, oauth.Unknown, 200},
 		{"a bomb", compressed(`{"pad":"` + strings.Repeat("x", 16<<20) + `"}`), oauth.TokenResponse{TokenType: "Bearer"}, oauth.Unknown, 200},
-		{"a form cut off in its token", answering(200, "access_token=abcdef&refresh_token=12", "Content-Type", "text/plain", "Content-Length", "9999"),
-			oauth.TokenResponse{AccessToken: sensitive.New("abcdef"), TokenType: "Bearer"}, oauth.Unknown, 200},
+		{
+			"a form cut off in its token", answering(200, "access_token=abcdef&refresh_token=12", "Content-Type", "text/plain", "Content-Length", "9999"),
+			oauth.TokenResponse{AccessToken: sensitive.New("abcdef"), TokenType: "Bearer"},
+			oauth.Unknown, 200,
+		},
 		{"a page", answering(200, "<html>We are down", "Content-Type", "text/html"), nothing, oauth.Unknown, 200},
 		{"nothing", answering(204, ""), nothing, oauth.Unknown, 204},
 		{"not HTTP", hijacked(t, func(conn net.Conn) { _, _ = io.WriteString(conn, "220 smtp ready\r\n") }), nothing, oauth.Unknown, 0},
@@ -193,7 +196,7 @@ func TestNotSent(t *testing.T) {
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	closed, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

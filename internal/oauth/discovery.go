@@ -174,6 +174,7 @@ func (c *Caller) fetchMetadata(ctx context.Context, transport http.RoundTripper,
 			Description: sensitive.Scrub(describe(err), maxDescription),
 		}
 	}
+	defer response.Body.Close()
 	got := c.read(response)
 	if got.status != http.StatusOK {
 		refused := c.refused(got, message{})

@@ -144,7 +144,9 @@ func TestDiscover(t *testing.T) {
 }
 
 func TestDiscoverFailures(t *testing.T) {
-	bounced, _ := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) })
+	bounced, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		answering(http.StatusFound, "", "Location", r.URL.Path)(w, r)
+	})
 	mismatch, _ := pages(t, map[string]string{oidcPath: `{"issuer":"https://evil.example"}`})
 	for _, test := range []struct {
 		reason  string
@@ -182,7 +184,7 @@ func served(t *testing.T, handler http.HandlerFunc) string {
 func TestDiscoveryRedirects(t *testing.T) {
 	server, hits := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if step := len(r.URL.RawQuery); step < 3 {
-			http.Redirect(w, r, r.URL.Path+"?"+strings.Repeat("x", step+1), http.StatusFound)
+			answering(http.StatusFound, "", "Location", r.URL.Path+"?"+strings.Repeat("x", step+1))(w, r)
 			return
 		}
 		answering(200, `{"issuer":"http://`+r.Host+`"}`)(w, r)
@@ -250,8 +252,8 @@ func TestDiscoveryCacheAge(t *testing.T) {
 	} {
 		provider := &issuing{cacheControl: control}
 		server, _ := serve(t, provider.ServeHTTP)
-		ticking := &clock{now: testNow}
-		cache := oauth.NewDiscoveryCache(oauth.NewCaller(oauth.Options{Now: ticking.Now}))
+		ticking := &clock{now: testNow()}
+		cache := oauth.NewDiscoveryCache(oauth.NewCaller(ticking.Now, oauth.Options{}))
 		for _, step := range []struct {
 			advance  time.Duration
 			requests int64
@@ -261,7 +263,7 @@ func TestDiscoveryCacheAge(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := provider.requests.Load(); got != step.requests {
-				t.Errorf("Cache-Control %q, age %s: %d requests, want %d", control, ticking.Now().Sub(testNow), got, step.requests)
+				t.Errorf("Cache-Control %q, age %s: %d requests, want %d", control, ticking.Now().Sub(testNow()), got, step.requests)
 			}
 		}
 	}
@@ -270,8 +272,8 @@ func TestDiscoveryCacheAge(t *testing.T) {
 func TestDiscoveryCacheServesTheOldDocument(t *testing.T) {
 	provider := &issuing{}
 	server, _ := serve(t, provider.ServeHTTP)
-	ticking := &clock{now: testNow}
-	cache := oauth.NewDiscoveryCache(oauth.NewCaller(oauth.Options{Now: ticking.Now}))
+	ticking := &clock{now: testNow()}
+	cache := oauth.NewDiscoveryCache(oauth.NewCaller(ticking.Now, oauth.Options{}))
 	get := func(trust string) oauth.Discovered {
 		t.Helper()
 		found, err := cache.Get(t.Context(), transport(t), trust, server.URL)
@@ -285,7 +287,7 @@ func TestDiscoveryCacheServesTheOldDocument(t *testing.T) {
 	provider.version.Store(1)
 	ticking.advance(time.Hour)
 	old := get("")
-	if old.Failure == nil || !old.FailedAt.Equal(ticking.Now()) || !old.ReadAt.Equal(testNow) || old.Metadata.TokenEndpoint != "https://v0.example" {
+	if old.Failure == nil || !old.FailedAt.Equal(ticking.Now()) || !old.ReadAt.Equal(testNow()) || old.Metadata.TokenEndpoint != "https://v0.example" {
 		t.Errorf("while the provider is away: %+v", old)
 	}
 	if get(""); provider.requests.Load() != 2 {

@@ -35,7 +35,7 @@ func FuzzParseRetryAfter(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		if got := oauth.ParseRetryAfter(value, testNow); got < 0 || got > oauth.MaxRetryAfter {
+		if got := oauth.ParseRetryAfter(value, testNow()); got < 0 || got > oauth.MaxRetryAfter {
 			t.Errorf("ParseRetryAfter(%q) = %s", value, got)
 		}
 	})

@@ -25,7 +25,7 @@ const (
 	newRefresh   = "refresh-canary-new"
 )
 
-var testNow = time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)
+func testNow() time.Time { return time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC) }
 
 func basicClient() oauth.Client {
 	return oauth.Client{ID: "crm", Secret: sensitive.New(clientSecret), Authentication: oauth.ClientSecretBasic}
@@ -58,8 +58,7 @@ func transport(t *testing.T) *http.Transport {
 }
 
 func newCaller(options oauth.Options) *oauth.Caller {
-	options.Now = func() time.Time { return testNow }
-	return oauth.NewCaller(options)
+	return oauth.NewCaller(testNow, options)
 }
 
 // answering returns a handler that gives one answer. Headers are name and value in turn.
@@ -70,7 +69,7 @@ func answering(status int, body string, headers ...string) http.HandlerFunc {
 			w.Header().Set(headers[i], headers[i+1])
 		}
 		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body) // A client that went away is what some tests are about.
+		_, _ = io.WriteString(w, body) //nolint:gosec // No browser reads it, and a client that went away is what some tests are about.
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -74,7 +75,7 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 // rawServer hands every connection to serve and closes it afterwards.
 func rawServer(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +119,9 @@ func TestNeverSentTwiceOnHTTP2(t *testing.T) {
 	var requests atomic.Int64
 	accept(t, listener, func(conn net.Conn) { refuseStreams(conn, &requests) })
 
-	modern := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: certificates.Client().Transport.(*http.Transport).TLSClientConfig}
+	roots := x509.NewCertPool()
+	roots.AddCert(certificates.Certificate())
+	modern := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
 	_, err = newCaller(oauth.Options{}).Token(t.Context(), modern, refreshAt("https://"+listener.Addr().String()))
 	modern.CloseIdleConnections()
 	if failure := failureOf(t, err); failure.Sent != oauth.Unknown || failure.Concern != oauth.ConcernTransient {

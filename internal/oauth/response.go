@@ -41,7 +41,7 @@ type document struct {
 	complete bool
 }
 
-var byteOrderMark = []byte("\xef\xbb\xbf")
+const byteOrderMark = "\xef\xbb\xbf"
 
 // errNotReadable is an answer in which nothing could be found.
 var errNotReadable = errors.New("the answer is neither a JSON object nor a form")
@@ -50,7 +50,7 @@ var errNotReadable = errors.New("the answer is neither a JSON object nor a form"
 // against it, which old servers send. Of a JSON object that breaks off it returns the members that are whole; what follows
 // the object is ignored; of members with the same name the last one counts. whole false says that the body was cut off.
 func parseDocument(contentType string, body []byte, whole bool) (document, error) {
-	body = bytes.TrimSpace(bytes.TrimPrefix(body, byteOrderMark))
+	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte(byteOrderMark)))
 	if bytes.HasPrefix(body, []byte("{")) {
 		return parseObject(body), nil
 	}

@@ -29,7 +29,7 @@ func TestParseLifetime(t *testing.T) {
 			t.Errorf("ParseLifetime(%s) = %+v, want %+v", raw, got, want)
 		}
 	}
-	if at := finite(time.Hour).ExpiresAt(testNow); !at.Equal(testNow.Add(time.Hour)) || !never.ExpiresAt(testNow).IsZero() || !unknown.ExpiresAt(testNow).IsZero() {
+	if at := finite(time.Hour).ExpiresAt(testNow()); !at.Equal(testNow().Add(time.Hour)) || !never.ExpiresAt(testNow()).IsZero() || !unknown.ExpiresAt(testNow()).IsZero() {
 		t.Error("ExpiresAt is wrong")
 	}
 }
@@ -44,7 +44,7 @@ func TestParseRetryAfter(t *testing.T) {
 		"Sat, 01 Aug 2026 11:00:00 GMT":    0,
 		"Sun, 02 Aug 2026 12:00:00 GMT":    time.Hour,
 	} {
-		if got := oauth.ParseRetryAfter(value, testNow); got != want {
+		if got := oauth.ParseRetryAfter(value, testNow()); got != want {
 			t.Errorf("ParseRetryAfter(%q) = %s, want %s", value, got, want)
 		}
 	}
@@ -65,8 +65,11 @@ func TestParseTokenResponse(t *testing.T) {
 		want                      oauth.TokenResponse
 		broken                    bool
 	}{
-		{"everything", "application/json", `{"access_token":"a","token_type":"bearer","expires_in":3600,"refresh_token":"r","scope":"x y","refresh_token_expires_in":"3600"}`,
-			oauth.TokenResponse{AccessToken: sensitive.New("a"), RefreshToken: sensitive.New("r"), TokenType: "Bearer", Scope: []string{"x", "y"}, ScopeGiven: true, ExpiresIn: hour, RefreshTokenExpiresIn: hour}, false},
+		{
+			"everything", "application/json", `{"access_token":"a","token_type":"bearer","expires_in":3600,"refresh_token":"r","scope":"x y","refresh_token_expires_in":"3600"}`,
+			oauth.TokenResponse{AccessToken: sensitive.New("a"), RefreshToken: sensitive.New("r"), TokenType: "Bearer", Scope: []string{"x", "y"}, ScopeGiven: true, ExpiresIn: hour, RefreshTokenExpiresIn: hour},
+			false,
+		},
 		{"the least", "application/json", `{"access_token":"a"}`, access, false},
 		{"a type of its own", "application/json", `{"access_token":"a","token_type":"DPoP"}`, with(func(r *oauth.TokenResponse) { r.TokenType = "DPoP" }), false},
 		{"BEARER", "application/json", `{"access_token":"a","token_type":"BEARER"}`, access, false},
@@ -86,10 +89,12 @@ func TestParseTokenResponse(t *testing.T) {
 		{"a second object", "application/json", `{"access_token":"a"}{"access_token":"b"}`, access, false},
 		{"JSON with a wrong content type", "text/html; charset=utf-8", `{"access_token":"a"}`, access, false},
 		{"JSON with a broken content type", ";;", `{"access_token":"a"}`, access, false},
-		{"a form", "application/x-www-form-urlencoded; charset=utf-8", "access_token=a&refresh_token=r&expires_in=3600&scope=x+y",
+		{
+			"a form", "application/x-www-form-urlencoded; charset=utf-8", "access_token=a&refresh_token=r&expires_in=3600&scope=x+y",
 			with(func(r *oauth.TokenResponse) {
 				r.RefreshToken, r.ExpiresIn, r.Scope, r.ScopeGiven = sensitive.New("r"), hour, []string{"x", "y"}, true
-			}), false},
+			}), false,
+		},
 		{"a form as plain text", "text/plain", "access_token=a\n", access, false},
 		{"broken: no access token, the refresh token is kept", "application/json", `{"refresh_token":"r"}`, onlyRefresh, true},
 		{"broken: blank access token", "application/json", `{"access_token":" ","refresh_token":"r"}`, onlyRefresh, true},
