@@ -108,7 +108,7 @@ func (f Facts) meanwhile(d *Decision, now time.Time) *Decision {
 	if d == nil || d.Action != Wait || !f.Record.Held() {
 		return d
 	}
-	other := f.first(now, requested, refused, missing, due)
+	other := f.first(now, refused, missing, due)
 	if other.Action == Wait {
 		other.At = earliest(other.At, d.At)
 	}

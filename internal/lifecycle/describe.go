@@ -64,18 +64,18 @@ type Publication struct {
 
 // Summary is what status says.
 type Summary struct {
-	Phase                                  Phase
+	Phase                                   Phase
 	Ready, Authorized, Reconciling, Stalled Condition
-	NextRefreshAt                          time.Time
-	Failure                                *Failure
+	NextRefreshAt                           time.Time
+	Failure                                 *Failure
 }
 
 // Describe derives status from the facts. It never claims more than they prove: Ready is True only while the Secret
 // holds a token that works by all we know.
 func Describe(f Facts, p Publication, now time.Time) Summary {
 	s := Summary{Failure: f.failure(), NextRefreshAt: nextRefresh(f, now)}
-	if s.Failure == nil && f.Record != nil {
-		s.Failure = f.Record.InputFailure
+	if s.Failure == nil {
+		s.Failure = f.inputFailure()
 	}
 	verdict := f.verdict(p, now)
 	s.Phase = verdict.phase
@@ -83,9 +83,17 @@ func Describe(f Facts, p Publication, now time.Time) Summary {
 	if verdict.ready {
 		s.Ready.Status = True
 	}
-	s.Authorized = f.authorized()
+	s.Authorized = f.authorized(now)
 	s.Reconciling, s.Stalled = progress(verdict)
 	return s
+}
+
+// inputFailure is the failure of the input that the spec names now.
+func (f Facts) inputFailure() *Failure {
+	if f.Record == nil || f.Record.InputFailure == nil || f.Record.InputFailure.InputHash != f.Input.Hash {
+		return nil
+	}
+	return f.Record.InputFailure
 }
 
 // verdict is what condition Ready says, and what follows from it.
@@ -108,17 +116,39 @@ func (f Facts) verdict(p Publication, now time.Time) verdict {
 }
 
 func (f Facts) deletionVerdict() verdict {
-	v := verdict{Verdict: Verdict{Reason: reasonDeleting, Message: "being deleted; the tokens are being revoked"}, phase: Inactive}
+	if f.revoked() {
+		return verdict{Verdict: Verdict{Reason: reasonRevoked, Message: "revoked at the provider"}, phase: Deleted}
+	}
+	v := verdict{Verdict: Verdict{Reason: reasonDeleting, Message: "being deleted; " + f.farewell()}, phase: Inactive}
 	if f.Record.Held() {
 		v.phase = Active
 	}
-	if r := f.Record; r != nil && r.Revocation != nil {
-		if r.Revocation.Done {
-			return verdict{Verdict: Verdict{Reason: reasonRevoked, Message: "revoked at the provider"}, phase: Deleted}
-		}
-		v.Message = "revocation is tried again: " + r.Revocation.Message
-	}
 	return v
+}
+
+// revoked tells whether the provider has ended every token; one that it refused to revoke may still work.
+func (f Facts) revoked() bool {
+	return f.Record != nil && f.Record.Revocation != nil && f.Record.Revocation.Done && f.Record.Revocation.Unrevoked == ""
+}
+
+// farewell says what becomes of the tokens of a connection that is being deleted.
+func (f Facts) farewell() string {
+	r := f.Record
+	switch {
+	case r == nil, !r.Held() && len(r.Replaced) == 0:
+		return "there is no token to revoke"
+	case f.Deletion.Orphan:
+		return "deletionPolicy is Orphan, so the grant stays alive at the provider"
+	case r.Revocation != nil && r.Revocation.Done:
+		return "the provider refused to revoke: " + r.Revocation.Unrevoked
+	case f.Deletion.Revocable == RevocableNever:
+		return "the provider has no revocation endpoint, so the tokens work until they expire"
+	case f.Deletion.Revocable == RevocableLater:
+		return "the tokens cannot be revoked yet because the application's client is not known"
+	case r.Revocation != nil:
+		return "revoking the tokens failed and is tried again: " + r.Revocation.Message
+	}
+	return "the tokens are being revoked"
 }
 
 // unheldVerdict explains why there is no grant yet.
@@ -129,11 +159,11 @@ func (f Facts) unheldVerdict(p Publication) verdict {
 	case f.Blocked != nil:
 		return verdict{Verdict: *f.Blocked, phase: Pending}
 	case failure != nil && failure.Terminal:
-		return verdict{Verdict: Verdict{Reason: failure.Reason, Message: explain(failure), Stalled: true}, phase: Inactive}
+		return verdict{Verdict: Verdict{Reason: failure.Reason, Message: f.explain(failure), Stalled: true}, phase: Inactive}
 	case f.Pause != nil:
 		return verdict{Verdict: Verdict{Reason: f.Pause.Reason, Message: f.Pause.Message}, phase: Pending}
 	case failure != nil:
-		return verdict{Verdict: Verdict{Reason: failure.Reason, Message: explain(failure)}, phase: Pending}
+		return verdict{Verdict: Verdict{Reason: failure.Reason, Message: f.explain(failure)}, phase: Pending}
 	case p.Problem != nil:
 		return verdict{Verdict: *p.Problem, phase: Pending}
 	case f.Input.State == InputMissing:
@@ -141,13 +171,13 @@ func (f Facts) unheldVerdict(p Publication) verdict {
 	case f.GrantType == AuthorizationCode && f.Input.State == InputNone && f.Input.NeedsGateway:
 		return verdict{Verdict: Verdict{
 			Reason: reasonNoGateway, Stalled: true,
-			Message: "a person has to authorize, but the operator knows no gateway (controller --external-url) and no redirect URL; " +
-				"or give a code in grant.authorizationCode.codeSecretRef",
+			Message: "a person has to authorize, but there is no gateway (controller --external-url) and no redirect URL; " +
+				"set one of them, or name a Secret with a code in spec.grant.authorizationCode.codeSecretRef",
 		}, phase: Pending}
 	case f.GrantType == AuthorizationCode && f.Input.State == InputNone:
 		return verdict{Verdict: Verdict{
 			Reason: reasonAuthorizationRequired, Stalled: true,
-			Message: "waiting for an authorization code: put it into a Secret and name it in grant.authorizationCode.codeSecretRef",
+			Message: "waiting for an authorization code: put it into a Secret and name that in spec.grant.authorizationCode.codeSecretRef",
 		}, phase: Authorizing}
 	}
 	return verdict{Verdict: Verdict{Reason: reasonProgressing, Message: "asking the provider for a token"}, phase: Pending}
@@ -159,16 +189,13 @@ func (f Facts) heldVerdict(p Publication, now time.Time) verdict {
 	expired := r.AccessToken.IsEmpty() || r.Expiry.Passed(now)
 	switch {
 	case failure != nil && failure.Terminal:
-		return verdict{Verdict: Verdict{Reason: failure.Reason, Message: explain(failure), Stalled: true}, phase: Inactive}
+		return verdict{Verdict: Verdict{Reason: failure.Reason, Message: f.explain(failure), Stalled: true}, phase: Inactive}
 	case p.Problem != nil && !p.Before:
 		return verdict{Verdict: *p.Problem, phase: Pending}
 	case p.Problem != nil:
 		return verdict{Verdict: *p.Problem, phase: Active}
-	case expired && f.renewal() == Wait:
-		return verdict{Verdict: Verdict{
-			Reason: reasonTokenExpired, Stalled: true,
-			Message: "the access token has expired and the provider gave no refresh token; authorize again with a new code",
-		}, phase: Inactive}
+	case f.lapsed(now):
+		return verdict{Verdict: f.lapse(), phase: Inactive}
 	case expired:
 		return verdict{Verdict: f.expiredVerdict(), phase: Active}
 	case !p.Current:
@@ -179,7 +206,7 @@ func (f Facts) heldVerdict(p Publication, now time.Time) verdict {
 	v := verdict{Verdict: Verdict{Reason: reasonTokenReady, Message: validity(r)}, ready: true, phase: Active}
 	switch {
 	case failure != nil:
-		v.Message += "; the last refresh failed: " + explain(failure)
+		v.Message += "; the last refresh failed: " + f.explain(failure)
 	case f.Blocked != nil:
 		v.Message += "; not refreshed at present: " + f.Blocked.Message
 	case f.Pause != nil:
@@ -188,31 +215,49 @@ func (f Facts) heldVerdict(p Publication, now time.Time) verdict {
 	return v
 }
 
-// expiredVerdict says why a token that could be renewed has not been.
-func (f Facts) expiredVerdict() Verdict {
-	failure := f.Record.Failure
-	switch {
-	case f.Suspended:
-		return Verdict{Reason: reasonSuspended, Message: "the access token has expired; spec.suspend is true, so it is not refreshed"}
-	case f.Blocked != nil:
-		return *f.Blocked
-	case f.Pause != nil:
-		return Verdict{Reason: f.Pause.Reason, Message: "the access token has expired; " + f.Pause.Message}
-	case failure != nil:
-		return Verdict{Reason: failure.Reason, Message: "the access token has expired and the refresh failed: " + explain(failure)}
-	}
-	return Verdict{Reason: reasonProgressing, Message: "the access token has expired; asking the provider for a new one"}
+// lapsed tells that the access token has expired and nothing is left to get another one with.
+func (f Facts) lapsed(now time.Time) bool {
+	return f.Record.Held() && f.Record.Expiry.Passed(now) && f.renewal() == Wait
 }
 
-func (f Facts) authorized() Condition {
+func (f Facts) lapse() Verdict {
+	return Verdict{
+		Reason: reasonTokenExpired, Stalled: true,
+		Message: "the access token has expired and the provider gave no refresh token; " + f.remedy(),
+	}
+}
+
+// expiredVerdict says why a token that could be renewed has not been.
+func (f Facts) expiredVerdict() Verdict {
+	failure, state := f.Record.Failure, "the access token has expired"
+	if f.Record.AccessToken.IsEmpty() {
+		state = "there is a refresh token but no access token yet"
+	}
+	switch {
+	case f.Suspended:
+		return Verdict{Reason: reasonSuspended, Message: state + "; spec.suspend is true, so the provider is not asked for a new one"}
+	case f.Blocked != nil:
+		return Verdict{Reason: f.Blocked.Reason, Message: state + "; " + f.Blocked.Message, Stalled: f.Blocked.Stalled}
+	case f.Pause != nil:
+		return Verdict{Reason: f.Pause.Reason, Message: state + "; the provider does not accept the client: " + f.Pause.Message}
+	case failure != nil:
+		return Verdict{Reason: failure.Reason, Message: state + ", and the last refresh failed: " + f.explain(failure)}
+	}
+	return Verdict{Reason: reasonProgressing, Message: state + "; the provider is being asked for a new one"}
+}
+
+func (f Facts) authorized(now time.Time) Condition {
 	r, failure := f.Record, f.failure()
 	switch {
-	case r != nil && r.Revocation != nil && r.Revocation.Done:
+	case f.revoked():
 		return Condition{Status: False, Reason: reasonRevoked, Message: "revoked at the provider"}
 	case failure != nil && failure.Terminal:
-		return Condition{Status: False, Reason: failure.Reason, Message: explain(failure)}
+		return Condition{Status: False, Reason: failure.Reason, Message: f.explain(failure)}
 	case failure != nil && failure.OutcomeUnknown:
-		return Condition{Status: Unknown, Reason: reasonRefreshOutcomeUnknown, Message: explain(failure)}
+		return Condition{Status: Unknown, Reason: reasonRefreshOutcomeUnknown, Message: f.explain(failure)}
+	case f.lapsed(now):
+		lapse := f.lapse()
+		return Condition{Status: False, Reason: lapse.Reason, Message: lapse.Message}
 	case r.Held():
 		return Condition{Status: True, Reason: reasonGrantHeld, Message: "granted at " + r.AuthorizedAt.UTC().Format(time.RFC3339)}
 	}
@@ -233,40 +278,70 @@ func progress(v verdict) (reconciling, stalled Condition) {
 
 // nextRefresh is when the access token will be renewed without anybody's help; zero: it will not.
 func nextRefresh(f Facts, now time.Time) time.Time {
-	if f.Deletion != nil || f.Suspended || f.Blocked != nil || !f.Record.Held() || f.renewal() == Wait {
+	action := f.renewal()
+	if f.Deletion != nil || f.Suspended || f.Blocked != nil || !f.Record.Held() || action == Wait {
 		return time.Time{}
 	}
+	at := f.renewalDue()
 	if failure := f.Record.Failure; failure != nil {
-		if failure.Terminal {
+		retry, ok := f.retryAt(action, failure, now)
+		if !ok {
 			return time.Time{}
 		}
-		at := failure.NextAttemptAt
-		if failure.OutcomeUnknown && f.renewal() == Refresh {
-			at = latest(at, f.Record.resendDue(now))
-		}
-		if f.Pause != nil {
-			at = latest(at, f.Pause.NextProbeAt)
-		}
-		return at
+		at = latest(failure.LastAt, retry) // "At once" is a time too, and one that does not move.
 	}
-	return RefreshDue(&f.Record.Tokens, f.Margin, f.UID)
+	if f.Pause != nil && !at.IsZero() {
+		at = latest(at, f.Pause.NextProbeAt)
+	}
+	return at
 }
 
 // explain adds to a failure's message what happens next.
-func explain(f *Failure) string {
+func (f Facts) explain(failure *Failure) string {
 	switch {
-	case f.Reason == reasonInvalidGrant:
-		return f.Message + "; authorize again with a new code or refresh token"
-	case f.Reason == reasonExchangeRejected, f.Reason == reasonExchangeOutcomeUnknown:
-		return f.Message + "; a code is never sent twice, give a new one"
-	case f.Terminal && f.Reason == reasonRefreshRejected:
-		return fmt.Sprintf("%s; refused %d times; the grant is kept, and a refresh request or a changed application tries again", f.Message, f.Count)
-	case f.Terminal:
-		return f.Message + "; authorize again with a new code or refresh token"
-	case f.OutcomeUnknown:
-		return f.Message + "; the refresh token may be spent, so it is sent again only when the access token is about to expire"
+	case failure.Reason == reasonExchangeRejected, failure.Reason == reasonExchangeOutcomeUnknown:
+		return failure.Message + "; a code is never sent twice: give a new one"
+	case failure.Terminal && failure.undecided():
+		return fmt.Sprintf("%s; refused %d times, so it is not tried again by itself; the grant is kept: change the application, "+
+			"its client Secret or this connection, or request a refresh (annotation %s)", failure.Message, failure.Count, requestAnnotation)
+	case failure.Terminal && failure.Reason == reasonRefreshOutcomeUnknown:
+		return failure.Message + "; an earlier call was cut off and has probably spent the refresh token; " + f.remedy()
+	case failure.Terminal:
+		return failure.Message + "; " + f.remedy()
+	case failure.OutcomeUnknown:
+		return failure.Message + "; the refresh token may be spent" + f.resend(failure)
 	}
-	return f.Message
+	return failure.Message
+}
+
+// requestAnnotation is the API's name of the annotation that asks for a refresh.
+const requestAnnotation = "oauth-operator.io/refresh-requested-at"
+
+// resend says when a refresh token that may be spent is sent again.
+func (f Facts) resend(failure *Failure) string {
+	if f.Record.Failure != failure {
+		return ", and is sent once more"
+	}
+	switch at, ok := f.Record.resendDue(); {
+	case !ok:
+		return "; it is sent again only on request (annotation " + requestAnnotation + "), because the access token never expires"
+	case at.IsZero():
+		return ", and is sent again because no access token that works can be lost by it"
+	default:
+		return ", so it is sent again only when the access token is about to expire, at " + at.UTC().Format(time.RFC3339)
+	}
+}
+
+// remedy is what a person can do about a grant that is over.
+func (f Facts) remedy() string {
+	switch f.GrantType {
+	case RefreshToken:
+		return "put a new refresh token into the Secret that spec.grant.refreshToken.secretRef names"
+	case ClientCredentials:
+		return "change the application, its client Secret or this connection, or request a refresh (annotation " + requestAnnotation + ")"
+	case AuthorizationCode:
+	}
+	return "authorize again with a new code"
 }
 
 func validity(r *Record) string {

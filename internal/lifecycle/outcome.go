@@ -3,6 +3,9 @@
 package lifecycle
 
 import (
+	"cmp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/internal/sensitive"
@@ -44,6 +47,8 @@ type Refusal struct {
 	RetryAfter   time.Duration
 	// OutcomeUnknown : the request was sent and no complete answer came.
 	OutcomeUnknown bool
+	// interrupted : nobody is left who could have heard the answer.
+	interrupted bool
 }
 
 // Call is one call that was made: what it was, for which input, and when it was sent.
@@ -67,20 +72,23 @@ func Begin(r *Record, call Call, process, request string) *Record {
 }
 
 // Succeeded returns the record after an answer with tokens. What the answer leaves out is kept: a refresh token that
-// came earlier stays good when no new one comes (RFC 6749 section 6), and so do scopes (section 5.1).
+// came earlier stays good when no new one comes (RFC 6749 section 6), and so do scopes (section 5.1). After an Import
+// without a new refresh token, t has to hold the one that was imported: only the caller knows it.
 func Succeeded(r *Record, call Call, t Tokens, now time.Time) *Record {
 	next := r.clone()
-	next.Attempt, next.Failure, next.InputFailure = nil, nil, nil
+	next.Attempt, next.Failure = nil, nil
 	old := r.RefreshToken
 	next.Tokens = t
 	if next.RefreshToken.IsEmpty() && call.Action != Issue {
-		next.RefreshToken, next.RefreshTokenExpiresAt = old, r.RefreshTokenExpiresAt
+		next.RefreshToken = old
 	}
-	if len(next.Scopes) == 0 && call.Action == Refresh {
-		next.Scopes = r.Scopes
+	if next.RefreshTokenExpiresAt.IsZero() && next.RefreshToken.Equal(old) {
+		next.RefreshTokenExpiresAt = r.RefreshTokenExpiresAt
 	}
 	if call.Action == Refresh {
-		next.GrantType, next.ID, next.Subject, next.RequestedScopes = r.GrantType, r.ID, r.Subject, r.RequestedScopes
+		next.inherit(r)
+	} else {
+		next.InputFailure = nil
 	}
 	next.countRotation(call.Action, old)
 	if call.Action == Exchange || call.Action == Import {
@@ -89,6 +97,15 @@ func Succeeded(r *Record, call Call, t Tokens, now time.Time) *Record {
 	}
 	next.stamp(call.Action, now)
 	return next
+}
+
+// inherit keeps what a refresh does not change, or does not say again.
+func (r *Record) inherit(before *Record) {
+	r.GrantType, r.RequestedScopes = before.GrantType, before.RequestedScopes
+	r.ID, r.Subject = cmp.Or(before.ID, r.ID), cmp.Or(before.Subject, r.Subject)
+	if len(r.Scopes) == 0 {
+		r.Scopes = before.Scopes
+	}
 }
 
 // countRotation keeps the refresh token that an authorization replaced, and learns from refreshes whether the provider
@@ -102,12 +119,18 @@ func (r *Record) countRotation(action Action, old sensitive.String) {
 		r.Unrotated++
 	case changed:
 		r.Unrotated = 0
-		r.replace(old)
+		r.keepReplaced(old)
 	}
 }
 
-func (r *Record) replace(old sensitive.String) {
-	r.Replaced = append(r.Replaced, old)
+// keepReplaced remembers refresh tokens that are no longer used, so that a deletion revokes them too.
+func (r *Record) keepReplaced(tokens ...sensitive.String) {
+	for _, token := range tokens {
+		if token.IsEmpty() || token.Equal(r.RefreshToken) || slices.ContainsFunc(r.Replaced, token.Equal) {
+			continue
+		}
+		r.Replaced = append(r.Replaced, token)
+	}
 	r.Replaced = r.Replaced[max(0, len(r.Replaced)-keptReplaced):]
 }
 
@@ -130,26 +153,45 @@ func (r *Record) stamp(action Action, now time.Time) {
 func Failed(r *Record, call Call, refusal Refusal, rescued sensitive.String, now time.Time) *Record {
 	next := r.clone()
 	next.Attempt = nil
+	previous := r.Failure
 	if !rescued.IsEmpty() {
-		next.rescue(call, rescued)
+		next.rescue(call, rescued, now)
 		refusal.OutcomeUnknown = false
+		previous = previous.forNewCredential()
 	}
 	if call.Action == Exchange || call.Action == Import || !r.Held() {
 		next.failInput(r, call, refusal, now)
 		return next
 	}
-	next.Failure = fail(r.Failure, call, refusal, now)
+	next.Failure = fail(previous, call, refusal, now)
 	return next
 }
 
-func (r *Record) rescue(call Call, rescued sensitive.String) {
-	if call.Action != Refresh && !r.RefreshToken.IsEmpty() {
-		r.replace(r.RefreshToken)
-	}
+func (r *Record) rescue(call Call, rescued sensitive.String, now time.Time) {
+	old := r.RefreshToken
 	r.RefreshToken = rescued
-	if r.GrantType == "" {
-		r.GrantType = AuthorizationCode
+	if !old.Equal(rescued) {
+		r.Unrotated = 0
 	}
+	switch call.Action {
+	case Exchange:
+		r.GrantType = AuthorizationCode
+	case Import:
+		r.GrantType = RefreshToken
+	default:
+		return
+	}
+	r.keepReplaced(old)
+	r.stamp(call.Action, now)
+}
+
+// forNewCredential keeps of a failure how often calls have failed, not what it said about a refresh token that is no
+// longer used.
+func (f *Failure) forNewCredential() *Failure {
+	if f == nil {
+		return nil
+	}
+	return &Failure{Reason: reasonProviderUnavailable, Count: f.Count, FirstAt: f.FirstAt, Basis: f.Basis}
 }
 
 func (r *Record) failInput(before *Record, call Call, refusal Refusal, now time.Time) {
@@ -158,20 +200,22 @@ func (r *Record) failInput(before *Record, call Call, refusal Refusal, now time.
 		previous = nil
 	}
 	r.InputFailure = fail(previous, call, refusal, now)
-	if call.Action == Issue {
+	rescued := !r.RefreshToken.Equal(before.RefreshToken)
+	if call.Action == Issue || !(r.InputFailure.Terminal || rescued) {
 		return
 	}
-	if r.InputFailure.Terminal || !r.RefreshToken.Equal(before.RefreshToken) {
-		r.spend(call)
-		result := AuthorizationFailed
-		if r.InputFailure.OutcomeUnknown {
-			result = AuthorizationUnknown
-		}
-		r.Authorization = &Authorization{
-			ID: call.ID, Result: result, Reason: r.InputFailure.Reason, Message: r.InputFailure.Message, At: now,
-		}
+	result := AuthorizationFailed
+	if r.InputFailure.Reason == reasonExchangeOutcomeUnknown {
+		result = AuthorizationUnknown
 	}
-	if r.Held() && r.InputFailure.Terminal {
+	r.Authorization = &Authorization{
+		ID: call.ID, Result: result, Reason: r.InputFailure.Reason, Message: r.InputFailure.Message, At: now,
+	}
+	if r.InputFailure.undecided() && !rescued {
+		return
+	}
+	r.spend(call)
+	if r.Held() {
 		r.InputFailure = nil // It concerned the new code alone, and Authorization says so.
 	}
 }
@@ -180,12 +224,15 @@ func (r *Record) failInput(before *Record, call Call, refusal Refusal, now time.
 func fail(previous *Failure, call Call, refusal Refusal, now time.Time) *Failure {
 	f := &Failure{
 		Message: refusal.Message, Count: 1, FirstAt: now, LastAt: now, Basis: call.Basis, InputHash: call.InputHash,
-		OutcomeUnknown: refusal.OutcomeUnknown,
+		OutcomeUnknown: refusal.OutcomeUnknown && call.Action.SpendsCredential(),
 	}
 	uncertain := false
 	if previous != nil {
 		f.Count, f.FirstAt = previous.Count+1, previous.FirstAt
-		uncertain = previous.OutcomeUnknown
+		uncertain = previous.OutcomeUnknown || previous.Reason == reasonRefreshOutcomeUnknown
+	}
+	if previous.stands(call) && refusal.Concern != ConcernsGrant {
+		return previous.again(f)
 	}
 	switch refusal.Concern {
 	case ConcernsGrant:
@@ -207,24 +254,44 @@ func fail(previous *Failure, call Call, refusal Refusal, now time.Time) *Failure
 		f.Reason = reasonProviderUnavailable
 		f.OutcomeUnknown = f.OutcomeUnknown || uncertain
 		f.NextAttemptAt = now.Add(transientBackoff(f.Count, refusal.RetryAfter, call.UID))
-		if call.Action == Exchange && refusal.OutcomeUnknown {
+		switch {
+		case call.Action == Exchange && refusal.OutcomeUnknown:
 			f.Reason, f.Terminal, f.NextAttemptAt = reasonExchangeOutcomeUnknown, true, time.Time{}
+		case refusal.interrupted:
+			f.Reason, f.NextAttemptAt = reasonRefreshOutcomeUnknown, time.Time{}
 		}
 	}
 	return f
+}
+
+// stands tells that a terminal failure was not reconsidered because of a changed configuration: the call was the one
+// attempt that a request may make.
+func (f *Failure) stands(call Call) bool {
+	return f != nil && f.Terminal && (f.Basis == call.Basis || (call.Action != Issue && !f.undecided()))
+}
+
+// onRequest introduces how the one attempt of a request ended.
+const onRequest = "; the attempt that was requested failed too: "
+
+// again is a terminal failure after an attempt on request that has proved nothing better.
+func (f *Failure) again(latest *Failure) *Failure {
+	first, _, _ := strings.Cut(f.Message, onRequest)
+	next := *f
+	next.Message, next.Count, next.LastAt = first+onRequest+latest.Message, latest.Count, latest.LastAt
+	return &next
 }
 
 // reject handles a definite refusal that names no OAuth error. It proves nothing about a refresh token, so it is tried
 // again; a code is never sent again after an answer.
 func (f *Failure) reject(previous *Failure, call Call, refusal Refusal, now time.Time) {
 	f.Reason = reasonRefreshRejected
-	if previous == nil || previous.Reason != reasonRefreshRejected || previous.Basis != call.Basis || previous.Terminal {
+	if previous == nil || previous.Reason != reasonRefreshRejected || previous.Basis != call.Basis {
 		f.Count, f.FirstAt = 1, now
 	}
 	switch {
 	case call.Action == Exchange:
 		f.Reason, f.Terminal = reasonExchangeRejected, true
-	case f.Count >= rejectionAttempts:
+	case f.Count >= rejectionAttempts && now.Sub(f.FirstAt) >= rejectionPeriod:
 		f.Terminal = true
 		if f.OutcomeUnknown {
 			f.Reason = reasonRefreshOutcomeUnknown
@@ -242,16 +309,10 @@ func Interrupted(r *Record, basis string, now time.Time) *Record {
 		Action: attempt.Action, ID: attempt.ID, InputHash: attempt.InputHash, Basis: basis,
 		UID: r.Connection.UID, InputVersion: r.InputVersion,
 	}
-	next := Failed(r, call, Refusal{
-		Concern: ConcernsNobody, OutcomeUnknown: true,
+	return Failed(r, call, Refusal{
+		Concern: ConcernsNobody, OutcomeUnknown: true, interrupted: true,
 		Message: "the operator stopped during the call; the provider's answer, if there was one, is lost",
 	}, sensitive.String{}, now)
-	for _, failure := range []*Failure{next.Failure, next.InputFailure} {
-		if failure != nil && failure.Reason == reasonProviderUnavailable && failure.LastAt.Equal(now) {
-			failure.Reason, failure.NextAttemptAt = reasonRefreshOutcomeUnknown, time.Time{}
-		}
-	}
-	return next
 }
 
 // Remembered returns the record with what was seen without calling anybody: an unchanged input in a new version of its
@@ -286,26 +347,56 @@ func RevocationDone(r *Record, unrevoked string) *Record {
 }
 
 // Merge fits an outcome to a record that others have written meanwhile. before is the record that the call started
-// from (nil: none), outcome what it became by the call, current what is stored now. What the call obtained is never
-// dropped: it becomes the grant, unless somebody has obtained another one since; then it is kept to be revoked.
+// from, its mark included (nil: none), outcome what it became by the call, current what is stored now. What the call
+// obtained is never dropped: it becomes the grant, unless somebody has obtained another one since; then it is kept to be
+// revoked. A new authorization goes before a refresh of the grant that it replaces.
 func Merge(before, outcome, current *Record) *Record {
-	mine := before != nil && before.Attempt != nil && current.Attempt != nil && current.Attempt.ID == before.Attempt.ID
-	untouched := before == nil || current.RefreshToken.Equal(before.RefreshToken) && current.AccessToken.Equal(before.AccessToken)
-	obtained := before == nil || !outcome.RefreshToken.Equal(before.RefreshToken) || !outcome.AccessToken.Equal(before.AccessToken)
-	switch {
-	case mine, obtained && untouched && current.Attempt == nil:
-		next := outcome.clone()
-		next.OrphanedSince, next.Heir = current.OrphanedSince, current.Heir
-		return next
-	case obtained && untouched:
-		// Another call is under way with what was spent here; its own outcome is merged with this one.
-		next := outcome.clone()
-		next.Attempt = current.Attempt
-		return next
-	case obtained && !outcome.RefreshToken.IsEmpty() && !outcome.RefreshToken.Equal(current.RefreshToken):
-		next := current.clone()
-		next.replace(outcome.RefreshToken)
-		return next
+	if before == nil {
+		before = &Record{}
 	}
-	return current
+	mine := before.Attempt != nil && current.Attempt != nil && current.Attempt.ID == before.Attempt.ID
+	// Some providers answer a refresh with the same access token, and a later expiry.
+	obtained := !outcome.sameTokens(before) || !outcome.IssuedAt.Equal(before.IssuedAt)
+	untouched := current.sameTokens(before)
+	authorized := outcome.AuthorizedAt.After(before.AuthorizedAt) && current.AuthorizedAt.Equal(before.AuthorizedAt)
+	next := current.clone()
+	switch {
+	case obtained && (untouched || authorized):
+		next.Tokens, next.Failure, next.Unrotated = outcome.Tokens, outcome.Failure, outcome.Unrotated
+		next.FirstAuthorizedAt = cmp.Or(current.FirstAuthorizedAt, outcome.FirstAuthorizedAt)
+		next.AuthorizedAt, next.RefreshedAt = outcome.AuthorizedAt, outcome.RefreshedAt
+		next.keepReplaced(outcome.Replaced...)
+		if !untouched {
+			next.keepReplaced(current.RefreshToken)
+		}
+	case obtained:
+		next.keepReplaced(outcome.Replaced...)
+		next.keepReplaced(outcome.RefreshToken)
+	case mine && untouched:
+		next.Failure = outcome.Failure
+	case !mine:
+		return current
+	}
+	next.mergeInput(before, outcome)
+	if mine {
+		next.Attempt = nil
+	}
+	return next
+}
+
+// mergeInput takes over what a call has found out about its own input, unless a later input was tried meanwhile.
+func (r *Record) mergeInput(before, outcome *Record) {
+	if r.RefreshRequest == before.RefreshRequest {
+		r.RefreshRequest = outcome.RefreshRequest
+	}
+	refreshed := before.Attempt != nil && before.Attempt.Action == Refresh
+	if refreshed || (r.SpentInput != before.SpentInput && r.SpentInput != outcome.SpentInput) {
+		return
+	}
+	r.SpentInput, r.InputVersion = outcome.SpentInput, outcome.InputVersion
+	r.InputFailure, r.Authorization = outcome.InputFailure, outcome.Authorization
+}
+
+func (r *Record) sameTokens(other *Record) bool {
+	return r.RefreshToken.Equal(other.RefreshToken) && r.AccessToken.Equal(other.AccessToken)
 }
