@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/oauth"
@@ -97,7 +96,7 @@ func TestValidate(t *testing.T) {
 		"Limits": {
 			reason: "no request ever is not a limit",
 			change: func(s *v1alpha1.OAuthApplicationSpec) {
-				s.Limits = &v1alpha1.Limits{RequestsPerSecond: ptr.To(resource.MustParse("0"))}
+				s.Limits = &v1alpha1.Limits{RequestsPerSecond: new(resource.MustParse("0"))}
 			},
 			want: "limits.requestsPerSecond",
 		},
@@ -146,7 +145,7 @@ func TestResolve(t *testing.T) {
 				s.Client.Authentication = v1alpha1.ClientSecretPost
 				s.RedirectURL = "https://own.example.com/cb"
 				s.Scopes, s.ScopeSeparator = []v1alpha1.Scope{"a", "b"}, ","
-				s.Limits = &v1alpha1.Limits{RequestsPerSecond: ptr.To(resource.MustParse("500m")), MaxConcurrent: 2}
+				s.Limits = &v1alpha1.Limits{RequestsPerSecond: new(resource.MustParse("500m")), MaxConcurrent: 2}
 			},
 			metadata: func(m *oauth.Metadata) {
 				m.TokenEndpointAuthMethodsSupported = []string{"client_secret_basic"}

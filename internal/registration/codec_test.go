@@ -52,8 +52,8 @@ func sample() *Client {
 	}
 }
 
-var sameClient = cmp.Options{
-	cmpopts.IgnoreUnexported(Client{}), cmp.Comparer(func(a, b sensitive.String) bool { return a.Equal(b) }),
+func sameClient() cmp.Option {
+	return cmp.Options{cmpopts.IgnoreUnexported(Client{}), cmp.Comparer(sensitive.String.Equal)}
 }
 
 func TestEveryFieldSurvivesKeeping(t *testing.T) {
@@ -68,7 +68,7 @@ func TestEveryFieldSurvivesKeeping(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, got, sameClient); diff != "" {
+	if diff := cmp.Diff(want, got, sameClient()); diff != "" {
 		t.Errorf("kept client differs (-want +got):\n%s", diff)
 	}
 	if secret.Name != "client-8f0c" || secret.Labels[v1alpha1.LabelRecord] != v1alpha1.RecordClient ||

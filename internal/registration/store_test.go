@@ -70,7 +70,7 @@ func (s *server) sync(t *testing.T) {
 	s.cached = cache.Build()
 }
 
-// Get reads from the cache.
+// cacheReader reads what the cache of a server shows now.
 type cacheReader struct{ server *server }
 
 func (r cacheReader) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
@@ -120,7 +120,7 @@ func TestOwnWritesAreReadBeforeTheCacheShowsThem(t *testing.T) {
 	}
 	c := unkept()
 	must(t, store.Save(t.Context(), c))
-	if diff := cmp.Diff(unkept(), mustGet(t, store), sameClient); diff != "" {
+	if diff := cmp.Diff(unkept(), mustGet(t, store), sameClient()); diff != "" {
 		t.Fatalf("after the creation (-want +got):\n%s", diff)
 	}
 	s.sync(t) // The cache shows the first version from here on.

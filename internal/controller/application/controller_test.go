@@ -19,7 +19,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -102,7 +101,7 @@ func TestTheClientSecretIsFollowed(t *testing.T) {
 	}
 	secret := w.secret("crm-client", map[string]string{"secret": "hidden"})
 	w.create(secret)
-	application = w.eventually("crm", "told about the key", func(a *v1alpha1.OAuthApplication) bool {
+	w.eventually("crm", "told about the key", func(a *v1alpha1.OAuthApplication) bool {
 		return strings.Contains(message(a), `Secret "crm-client" has no key "client_secret" (keys: secret)`)
 	})
 	w.update(secret, func() { secret.StringData = map[string]string{"client_secret": "hidden"} })
@@ -424,7 +423,7 @@ func TestTheAPIServerRefusesWhatCannotWork(t *testing.T) {
 		"OwnTokenParameter": {
 			reason: "nor those of the token request",
 			change: func(s *v1alpha1.OAuthApplicationSpec) {
-				s.TokenRequest = &v1alpha1.TokenRequestSpec{Parameters: []v1alpha1.RequestParameter{{Name: "grant_type", Value: ptr.To("x")}}}
+				s.TokenRequest = &v1alpha1.TokenRequestSpec{Parameters: []v1alpha1.RequestParameter{{Name: "grant_type", Value: new("x")}}}
 			},
 			want: []string{"spec.tokenRequest.parameters[0].name", "set by the operator"},
 		},
@@ -523,4 +522,4 @@ func TestDefaultsOfAnApplication(t *testing.T) {
 	}
 }
 
-func quantity(text string) *resource.Quantity { return ptr.To(resource.MustParse(text)) }
+func quantity(text string) *resource.Quantity { return new(resource.MustParse(text)) }

@@ -12,7 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/egress"
@@ -299,7 +298,7 @@ func TestDecideComposesTheClient(t *testing.T) {
 	f := testFacts()
 	f.application.Spec.Scopes = []v1alpha1.Scope{"a"}
 	f.application.Spec.TokenRequest = &v1alpha1.TokenRequestSpec{Parameters: []v1alpha1.RequestParameter{
-		{Name: "audience", Value: ptr.To("api")},
+		{Name: "audience", Value: new("api")},
 		{Name: "hint", SecretKeyRef: &v1alpha1.SecretKeyReference{Name: "crm-client", Key: "hint"}},
 	}}
 	hint := found("tokenRequest.parameters[hint].secretKeyRef", "crm-client", "hint", useParameter, "hush\n")
@@ -422,7 +421,7 @@ func TestWaitForConnections(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := testFacts()
-			f.application.DeletionTimestamp = ptr.To(metav1.NewTime(f.now.Add(-test.age)))
+			f.application.DeletionTimestamp = new(metav1.NewTime(f.now.Add(-test.age)))
 			f.connections.Total = test.total
 			wait, verdict := waitForConnections(f, 5*time.Minute)
 			if wait != test.wantWait || verdict.reason != test.wantReason {

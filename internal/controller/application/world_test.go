@@ -26,7 +26,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	clocktesting "k8s.io/utils/clock/testing"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -133,7 +132,7 @@ func (w *world) start() *running {
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
 	stop := sync.OnceFunc(func() {
-		queue.Close()
+		queue.Close() //nolint:contextcheck // calls that wait are dropped, none is made
 		cancel()
 		if err := <-ended; err != nil {
 			w.t.Errorf("the manager ended with %v", err)
@@ -150,7 +149,7 @@ func (w *world) managerOptions() ctrl.Options {
 	return ctrl.Options{
 		Scheme: env.Scheme, Logger: logr.Discard(),
 		Metrics:    server.Options{BindAddress: "0"},
-		Controller: config.Controller{SkipNameValidation: ptr.To(true)},
+		Controller: config.Controller{SkipNameValidation: new(true)},
 		Cache: cache.Options{
 			DefaultNamespaces: map[string]cache.Config{w.namespace: {}},
 			ByObject: map[client.Object]cache.ByObject{&corev1.Secret{}: {Namespaces: map[string]cache.Config{
@@ -355,17 +354,15 @@ func (w *world) kept(application types.UID) (*registration.Client, error) {
 	}).Get(context.WithoutCancel(w.t.Context()), application)
 }
 
-func (w *world) eventuallyKept(application types.UID, what string, wanted func(*registration.Client) bool) *registration.Client {
+func (w *world) eventuallyKept(application types.UID, what string, wanted func(*registration.Client) bool) {
 	w.t.Helper()
-	var found *registration.Client
 	testenv.Eventually(w.t, patience, func() error {
-		var err error
-		if found, err = w.kept(application); err == nil && !wanted(found) {
+		found, err := w.kept(application)
+		if err == nil && !wanted(found) {
 			err = fmt.Errorf("the kept client is not %s: %+v", what, found)
 		}
 		return err
 	})
-	return found
 }
 
 // events lists type and reason of the events about an application.
