@@ -210,7 +210,8 @@ func get(t *testing.T, transport http.RoundTripper, url string) error {
 	if err != nil {
 		return err
 	}
-	return response.Body.Close()
+	_, readErr := io.Copy(io.Discard, response.Body) // Or the connection could not be kept if it were to be.
+	return errors.Join(readErr, response.Body.Close())
 }
 
 func port(t *testing.T, server *httptest.Server) string {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -131,6 +132,25 @@ func TestBrokenAnswers(t *testing.T) {
 				t.Errorf("%d requests\n%s", hits.Load(), diff)
 			}
 		})
+	}
+}
+
+// An answer without end is left at the limit, not at the end of the time.
+func TestEndlessAnswer(t *testing.T) {
+	var written atomic.Int64
+	server, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		block := strings.Repeat(" ", 64<<10)
+		for r.Context().Err() == nil {
+			n, _ := io.WriteString(w, block) // The context tells when the client has gone.
+			written.Add(int64(n))
+		}
+	})
+	_, err := newCaller(oauth.Options{MaxBodyBytes: 4096}).Token(t.Context(), transport(t), refreshAt(server.URL))
+	if failure := failureOf(t, err); failure.Sent != oauth.Unknown || !strings.Contains(failure.Description, "4096") {
+		t.Errorf("%s (%v)", failure.Sent, failure)
+	}
+	if written.Load() > 64<<20 {
+		t.Errorf("%d bytes were sent to a reader that wants 4096", written.Load())
 	}
 }
 

@@ -69,7 +69,7 @@ func answering(status int, body string, headers ...string) http.HandlerFunc {
 			w.Header().Set(headers[i], headers[i+1])
 		}
 		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body) //nolint:gosec // No browser reads it, and a client that went away is what some tests are about.
+		_, _ = io.WriteString(w, body) // A client that went away is what some tests are about.
 	}
 }
 
