@@ -199,7 +199,7 @@ func (c *Caller) fetchMetadata(ctx context.Context, transport http.RoundTripper,
 }
 
 func at(address string, failure *Error) *Error {
-	failure.Description = sensitive.Scrub(address+": "+failure.Description, 2*maxDescription)
+	failure.Description = sensitive.Scrub(address+": "+failure.Description, maxDescription)
 	return failure
 }
 
