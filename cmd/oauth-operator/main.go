@@ -12,7 +12,7 @@ import (
 )
 
 // version is set by the linker.
-var version = "dev" //nolint:gochecknoglobals // the linker can set variables only
+var version = "dev"
 
 func main() {
 	if err := rootCommand().ExecuteContext(ctrl.SetupSignalHandler()); err != nil {

@@ -36,9 +36,9 @@ import (
 	"github.com/oauth-operator/oauth-operator/internal/callqueue"
 	"github.com/oauth-operator/oauth-operator/internal/controller/application"
 	"github.com/oauth-operator/oauth-operator/internal/controller/connection"
+	"github.com/oauth-operator/oauth-operator/internal/controller/metrics"
 	"github.com/oauth-operator/oauth-operator/internal/egress"
 	"github.com/oauth-operator/oauth-operator/internal/grant"
-	"github.com/oauth-operator/oauth-operator/internal/metrics"
 	"github.com/oauth-operator/oauth-operator/internal/oauth"
 	"github.com/oauth-operator/oauth-operator/internal/publish"
 	"github.com/oauth-operator/oauth-operator/internal/registration"
@@ -74,6 +74,9 @@ type Options struct {
 	// Version is sent to providers as user agent.
 	Version string
 	Log     logr.Logger
+	// Metrics takes the process's own metrics; nil: what is served at MetricsBindAddress. One registry takes those of
+	// one process at a time.
+	Metrics prometheus.Registerer
 }
 
 // Process is a controller that can run once.
@@ -220,10 +223,14 @@ func (p *Process) assemble(options Options, inputs cache.Cache) error {
 		Process: process, Clock: now,
 	})
 	own := metrics.New(mgr.GetClient(), p.queue, now)
-	if err := ctrlmetrics.Registry.Register(own); err != nil {
+	registry := options.Metrics
+	if registry == nil {
+		registry = ctrlmetrics.Registry
+	}
+	if err := registry.Register(own); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
-	p.unregister = func() { ctrlmetrics.Registry.Unregister(prometheus.Collector(own)) }
+	p.unregister = func() { registry.Unregister(own) }
 	recorder := mgr.GetEventRecorder("oauth-operator")
 	if err := registerIndexes(mgr); err != nil {
 		return err

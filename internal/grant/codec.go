@@ -5,6 +5,7 @@ package grant
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -142,8 +143,6 @@ func with(have, want map[string]string) map[string]string {
 	if have == nil {
 		have = map[string]string{}
 	}
-	for key, value := range want {
-		have[key] = value
-	}
+	maps.Copy(have, want)
 	return have
 }

@@ -36,17 +36,28 @@ const (
 // submit asks for a turn in the application's queue. The turn decides again, on the facts of that moment.
 func (r *Reconciler) submit(s *scope, action lifecycle.Action) {
 	name, uid, orphan := s.name, types.UID(s.facts.UID), s.connection == nil
+	var failed error // written by Run, read by Done after it
 	r.Queue.Submit(callqueue.Call{
 		Key: s.key(), Lane: s.applicationName().String(), Urgent: action == lifecycle.Exchange, Limits: limitsOf(s.client),
 		Run: func(ctx context.Context) {
 			ctx = logr.NewContext(ctx, s.log)
-			if err := r.turn(ctx, name, uid, orphan); err != nil {
-				s.log.Info("no call was made to the provider; trying again", "cause", err.Error())
-				r.waker.wakeAfter(name, beginRetry)
-			}
+			failed = r.turn(ctx, name, uid, orphan)
 		},
-		Done: func() { r.waker.wake(name, prioritySoon) },
+		Done: func() { r.afterTurn(s.log, name, failed) },
 	})
+}
+
+// afterTurn publishes what a turn has brought, or makes another one later.
+func (r *Reconciler) afterTurn(log logr.Logger, name types.NamespacedName, err error) {
+	switch {
+	case err == nil:
+		r.waker.wake(name)
+	case errors.Is(err, grant.ErrConflict), apierrors.IsConflict(err):
+		r.waker.wakeAfter(name, staleRetry)
+	default:
+		log.Info("no call was made to the provider; trying again", "cause", err.Error())
+		r.waker.wakeAfter(name, beginRetry)
+	}
 }
 
 func limitsOf(kept *registration.Client) callqueue.Limits {
@@ -186,8 +197,10 @@ func outcome(
 		err = &oauth.Error{Concern: oauth.ConcernTransient, Description: "the access token is too long for a Secret", Sent: oauth.Answered}
 	}
 	if err == nil {
-		tokens := tokensOf(s, call, response)
-		return lifecycle.Succeeded(base.record, call, tokens, now), "success"
+		next := lifecycle.Succeeded(base.record, call, tokensOf(s, call, response), now)
+		of := s.client.Application // An application made anew has another UID, and another client.
+		next.Application = lifecycle.Identity{Namespace: of.Namespace, Name: of.Name, UID: string(of.UID)}
+		return next, "success"
 	}
 	rescued := response.RefreshToken
 	if len(rescued.Reveal()) > maxToken {

@@ -28,25 +28,40 @@ func changed(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, before 
 	}
 	was := meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionReady)
 	ready := meta.FindStatusCondition(now.Conditions, v1alpha1.ConditionReady)
-	switch {
-	case ready.Status == metav1.ConditionTrue && was != nil && was.Status != metav1.ConditionTrue && before.LastAuthorizedAt != nil:
-		recorder.Eventf(c, nil, corev1.EventTypeNormal, v1alpha1.EventRecovered, actionRefresh, "%s", ready.Message)
-	case ready.Status == metav1.ConditionTrue && (was == nil || was.Status != metav1.ConditionTrue) && now.LastAuthorization == nil:
-		recorder.Eventf(c, nil, corev1.EventTypeNormal, v1alpha1.EventAuthorized, actionAuthorize, "%s", ready.Message)
-	case ready.Status != metav1.ConditionTrue && (was == nil || was.Reason != ready.Reason) && worthTelling(ready.Reason):
-		recorder.Eventf(c, nil, corev1.EventTypeWarning, ready.Reason, actionRefresh, "%s", ready.Message)
-	case now.Failure != nil && (before.Failure == nil || before.Failure.Reason != now.Failure.Reason):
+	if ready.Status == metav1.ConditionTrue {
+		if was == nil || was.Status != metav1.ConditionTrue {
+			becameReady(recorder, c, before)
+		}
+	} else if was == nil || was.Reason != ready.Reason {
+		notReady(recorder, c, ready)
+		return
+	}
+	if now.Failure != nil && (before.Failure == nil || before.Failure.Reason != now.Failure.Reason) {
 		recorder.Eventf(c, nil, corev1.EventTypeWarning, now.Failure.Reason, actionRefresh, "%s", now.Failure.Message)
 	}
 }
 
-// worthTelling leaves out what is on its way anyway.
-func worthTelling(reason string) bool {
-	switch reason {
-	case v1alpha1.ReasonProgressing, v1alpha1.ReasonDeleting, v1alpha1.ReasonSuspended, v1alpha1.ReasonRevoked:
-		return false
+func becameReady(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, before *v1alpha1.OAuthConnectionStatus) {
+	ready := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReady)
+	switch {
+	case before.LastAuthorizedAt != nil:
+		recorder.Eventf(c, nil, corev1.EventTypeNormal, v1alpha1.EventRecovered, actionRefresh, "%s", ready.Message)
+	case c.Status.LastAuthorization == nil: // Credentials alone; a code or an import has an event of its own.
+		recorder.Eventf(c, nil, corev1.EventTypeNormal, v1alpha1.EventAuthorized, actionAuthorize, "%s", ready.Message)
 	}
-	return true
+}
+
+// notReady warns, unless it is only a matter of waiting for what others bring.
+func notReady(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, ready *metav1.Condition) {
+	kind := corev1.EventTypeWarning
+	switch ready.Reason {
+	case v1alpha1.ReasonProgressing, v1alpha1.ReasonDeleting, v1alpha1.ReasonRevoked:
+		return
+	case v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonApplicationNotFound, v1alpha1.ReasonApplicationNotReady,
+		v1alpha1.ReasonAuthorizationRequired, v1alpha1.ReasonSuspended:
+		kind = corev1.EventTypeNormal
+	}
+	recorder.Eventf(c, nil, kind, ready.Reason, actionRefresh, "%s", ready.Message)
 }
 
 func authorizationEnded(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, last *v1alpha1.LastAuthorization) {

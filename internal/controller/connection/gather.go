@@ -95,7 +95,7 @@ func (r *Reconciler) gatherApplication(ctx context.Context, s *scope) error {
 	if s.facts.Blocked, err = r.forbidden(ctx, s); err != nil || s.facts.Blocked != nil {
 		return err
 	}
-	s.facts.Blocked = notReady(s)
+	s.facts.Blocked = applicationNotReady(s)
 	return nil
 }
 
@@ -148,8 +148,8 @@ func requestedScopes(connection *v1alpha1.OAuthConnection, application *v1alpha1
 	return scopes
 }
 
-func notReady(s *scope) *lifecycle.Verdict {
-	message := ""
+func applicationNotReady(s *scope) *lifecycle.Verdict {
+	var message string
 	switch application := s.application; {
 	case !application.DeletionTimestamp.IsZero():
 		message = "is being deleted"

@@ -23,22 +23,22 @@ import (
 const orphanConfirmation = time.Minute
 
 // adopt looks after records of this name that belong to another incarnation of the connection: a restored backup takes
-// its grant over, anything else is tidied away. done is false when the pass ends here.
-func (r *Reconciler) adopt(ctx context.Context, connection *v1alpha1.OAuthConnection) (done bool, result ctrl.Result, err error) {
+// its grant over, anything else is tidied away. It says whether the pass can go on.
+func (r *Reconciler) adopt(ctx context.Context, connection *v1alpha1.OAuthConnection) (bool, error) {
 	name := types.NamespacedName{Namespace: connection.Namespace, Name: connection.Name}
 	entries, err := r.Grants.OfConnection(ctx, name.Namespace, name.Name)
 	if err != nil {
-		return false, ctrl.Result{}, err
+		return false, err
 	}
 	own, err := r.Grants.Get(ctx, string(connection.UID))
 	if err != nil {
-		return false, ctrl.Result{}, err
+		return false, err
 	}
 	if own != nil && !own.Record.OrphanedSince.IsZero() {
 		next := *own.Record
 		next.OrphanedSince = time.Time{}
 		if _, err := r.Grants.Write(ctx, own, &next); err != nil {
-			return false, ctrl.Result{}, err
+			return false, err
 		}
 	}
 	strays := 0
@@ -48,17 +48,17 @@ func (r *Reconciler) adopt(ctx context.Context, connection *v1alpha1.OAuthConnec
 		}
 		strays++
 		if own == nil && connection.DeletionTimestamp.IsZero() && inherits(connection, entry.Record) {
-			return false, ctrl.Result{}, r.inherit(ctx, connection, entry)
+			return false, r.inherit(ctx, connection, entry)
 		}
 	}
 	if strays == 0 {
-		return true, ctrl.Result{}, nil
+		return true, nil
 	}
 	if _, err := r.tidyRecords(ctx, name, connection); err != nil {
-		return false, ctrl.Result{}, err
+		return false, err
 	}
 	r.waker.wakeAfter(name, orphanConfirmation)
-	return true, ctrl.Result{}, nil
+	return true, nil
 }
 
 // inherits tells whether a connection is the same as the one that the record was made for, but for its UID.
@@ -94,7 +94,7 @@ func (r *Reconciler) inherit(ctx context.Context, connection *v1alpha1.OAuthConn
 	if err := r.Grants.Delete(ctx, old); err != nil {
 		return err
 	}
-	r.waker.wake(name, prioritySoon)
+	r.waker.wake(name)
 	return nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
 	"time"
 
 	"github.com/go-logr/logr"
@@ -118,8 +117,8 @@ func (r *Reconciler) reconcile(ctx context.Context, connection *v1alpha1.OAuthCo
 	} else if !controllerutil.ContainsFinalizer(connection, v1alpha1.FinalizerConnection) {
 		return ctrl.Result{}, nil
 	}
-	if done, result, err := r.adopt(ctx, connection); !done {
-		return result, err
+	if proceed, err := r.adopt(ctx, connection); !proceed {
+		return ctrl.Result{}, err
 	}
 	s, err := r.gather(ctx, connection)
 	if err != nil {
@@ -206,7 +205,7 @@ func (r *Reconciler) verifyMark(ctx context.Context, s *scope) error {
 		"action", seen.Action, "startedAt", seen.StartedAt)
 	s.take(entry)
 	r.marks.forget(s.facts.UID)
-	r.waker.wake(s.name, prioritySoon)
+	r.waker.wake(s.name)
 	return nil
 }
 
@@ -220,6 +219,6 @@ func (r *Reconciler) remember(ctx context.Context, s *scope) error {
 	if nothing && s.facts.RefreshRequest != "" {
 		nothingToRefresh(r.Recorder, s.connection)
 	}
-	r.waker.wake(s.name, prioritySoon)
+	r.waker.wake(s.name)
 	return nil
 }

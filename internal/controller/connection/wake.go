@@ -35,8 +35,9 @@ func (w *waker) start(_ context.Context, queue workqueue.TypedRateLimitingInterf
 	return nil
 }
 
-func (w *waker) wake(name types.NamespacedName, priority int) {
-	add(w.current(), name, priority)
+// wake asks for a pass soon.
+func (w *waker) wake(name types.NamespacedName) {
+	add(w.current(), name, prioritySoon)
 }
 
 func (w *waker) wakeAfter(name types.NamespacedName, delay time.Duration) {
