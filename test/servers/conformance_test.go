@@ -28,6 +28,7 @@ import (
 
 // server is what the three have in common.
 type server interface {
+	Address() string
 	Client() *http.Client
 	Close()
 	NewCode(clientID, redirectURI string, scopes []string, challenge string) (string, string, error)
@@ -480,4 +481,44 @@ func BenchmarkRefresh(b *testing.B) {
 			}
 		})
 	}
+}
+
+func TestIssuerMayDifferFromTheAddress(t *testing.T) {
+	const issuer = "https://login.example.com"
+	forEach(t, harness.Options{Issuer: issuer}, func(t *testing.T, f *fixture) {
+		base := "http://" + f.Address()
+		resp, err := f.Client().Get(base + harness.OpenIDPath)
+		must(t, err)
+		defer resp.Body.Close()
+		var document struct {
+			Issuer        string `json:"issuer"`
+			TokenEndpoint string `json:"token_endpoint"`
+		}
+		must(t, json.NewDecoder(resp.Body).Decode(&document))
+		if document.Issuer != issuer || document.TokenEndpoint != issuer+"/token" {
+			t.Errorf("got issuer %s, token endpoint %s", document.Issuer, document.TokenEndpoint)
+		}
+		code, verifier, err := harness.NewCodeAt(f.Client(), base, "client", "", []string{"api:read"}, "")
+		must(t, err)
+		f.config.Endpoint.TokenURL = base + "/token"
+		token, err := f.config.Exchange(f.ctx, code, oauth2.VerifierOption(verifier))
+		must(t, err)
+		if !f.Introspect(token.AccessToken) {
+			t.Error("the token is not alive")
+		}
+	})
+}
+
+func TestAddressInUse(t *testing.T) {
+	forEach(t, harness.Options{}, func(t *testing.T, f *fixture) {
+		options := harness.Options{Address: f.Address()}
+		_, fosite := fositeserver.Start(options)
+		_, goOAuth2 := gooauth2server.Start(options)
+		_, hostile := hostile.Start(options)
+		for name, err := range map[string]error{"fosite": fosite, "go-oauth2": goOAuth2, "hostile": hostile} {
+			if err == nil {
+				t.Errorf("%s started on an address that is taken", name)
+			}
+		}
+	})
 }

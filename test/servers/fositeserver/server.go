@@ -78,7 +78,10 @@ func Start(o Options) (*Server, error) {
 		compose.OAuth2TokenRevocationFactory,
 		compose.OAuth2PKCEFactory,
 	)
-	s.Server = harness.Listen(o.TLS, s.routes)
+	var err error
+	if s.Server, err = harness.Listen(o, s.routes); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 

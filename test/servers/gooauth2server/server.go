@@ -69,7 +69,9 @@ func Start(o Options) (*Server, error) {
 	s.manager.SetValidateURIHandler(exactRedirect)
 	s.lifetimes(o.AccessTokenLifetime)
 	s.configure()
-	s.Server = harness.Listen(o.TLS, s.routes)
+	if s.Server, err = harness.Listen(o, s.routes); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 

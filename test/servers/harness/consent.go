@@ -26,10 +26,30 @@ func NewPKCE() (verifier, challenge string) {
 // is returned; NoPKCE leaves PKCE out; with any other challenge the verifier is
 // the caller's business. An empty redirectURI is DefaultRedirectURI.
 func (s *Server) NewCode(clientID, redirectURI string, scopes []string, challenge string) (code, verifier string, err error) {
+	return NewCodeAt(s.Client(), s.URL, clientID, redirectURI, scopes, challenge)
+}
+
+// NewCodeAt is NewCode for a server that runs elsewhere, at the address base.
+// The client must not follow redirects.
+func NewCodeAt(client *http.Client, base, clientID, redirectURI string, scopes []string, challenge string) (code, verifier string, err error) {
+	if challenge == "" {
+		verifier, challenge = NewPKCE()
+	}
+	state := rand.Text()
+	query := authorizationRequest(clientID, redirectURI, scopes, challenge, state)
+	resp, err := client.Get(base + "/authorize?" + query.Encode())
+	if err != nil {
+		return "", "", err
+	}
+	defer resp.Body.Close()
+	code, err = codeOf(resp, state)
+	return code, verifier, err
+}
+
+func authorizationRequest(clientID, redirectURI string, scopes []string, challenge, state string) url.Values {
 	if redirectURI == "" {
 		redirectURI = DefaultRedirectURI
 	}
-	state := rand.Text()
 	query := url.Values{
 		"response_type": {"code"},
 		"client_id":     {clientID},
@@ -39,20 +59,11 @@ func (s *Server) NewCode(clientID, redirectURI string, scopes []string, challeng
 	if len(scopes) > 0 {
 		query.Set("scope", strings.Join(scopes, " "))
 	}
-	if challenge == "" {
-		verifier, challenge = NewPKCE()
-	}
 	if challenge != NoPKCE {
 		query.Set("code_challenge", challenge)
 		query.Set("code_challenge_method", "S256")
 	}
-	resp, err := s.Client().Get(s.URL + "/authorize?" + query.Encode())
-	if err != nil {
-		return "", "", err
-	}
-	defer resp.Body.Close()
-	code, err = codeOf(resp, state)
-	return code, verifier, err
+	return query
 }
 
 // codeOf reads the code from a redirect (RFC 6749 section 4.1.2). Its errors

@@ -50,6 +50,11 @@ type Options struct {
 	TLS                  bool          // https with a certificate that CAPEM verifies
 	// Lean keeps counts but no requests and no issued tokens, for benchmarks.
 	Lean bool
+	// Address to listen on, host:port. Default: a free port of 127.0.0.1.
+	Address string
+	// Issuer is the base address that clients know the server by, where that is
+	// not the address it listens on: behind a Service, for one.
+	Issuer string
 }
 
 // WithDefaults returns a copy in which every default is filled in.
@@ -77,10 +82,13 @@ func (o Options) WithDefaults() Options {
 	if o.Subject == "" {
 		o.Subject = "user-1"
 	}
+	if o.Address == "" {
+		o.Address = "127.0.0.1:0"
+	}
 	return o
 }
 
-// Server listens on a free port of 127.0.0.1 until Close.
+// Server listens until Close.
 type Server struct {
 	// URL is the base address and the issuer, without a slash at the end.
 	URL string
@@ -91,28 +99,40 @@ type Server struct {
 	cancel context.CancelFunc
 }
 
-// Listen starts a server with the handler that build returns for its URL.
-func Listen(useTLS bool, build func(url string) http.Handler) *Server {
-	inner := httptest.NewUnstartedServer(nil)
+// Listen starts a server with the handler that build returns for its URL. The
+// options must have their defaults.
+func Listen(o Options, build func(url string) http.Handler) (*Server, error) {
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", o.Address)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	inner.Config.BaseContext = func(net.Listener) context.Context { return ctx }
-	// Clients that refuse the certificate are part of the tests, not news.
-	inner.Config.ErrorLog = log.New(io.Discard, "", 0)
+	inner := &httptest.Server{Listener: listener, Config: &http.Server{
+		ReadHeaderTimeout: time.Minute,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		// Clients that refuse the certificate are part of the tests, not news.
+		ErrorLog: log.New(io.Discard, "", 0),
+	}}
 	s := &Server{inner: inner, cancel: cancel}
 	scheme := "http://"
-	if useTLS {
+	if o.TLS {
 		scheme = "https://"
 	}
-	s.URL = scheme + inner.Listener.Addr().String()
+	if s.URL = o.Issuer; s.URL == "" {
+		s.URL = scheme + listener.Addr().String()
+	}
 	inner.Config.Handler = build(s.URL)
-	if !useTLS {
+	if !o.TLS {
 		inner.Start()
-		return s
+		return s, nil
 	}
 	inner.StartTLS()
 	s.CAPEM = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: inner.Certificate().Raw})
-	return s
+	return s, nil
 }
+
+// Address returns the host:port that the server listens on.
+func (s *Server) Address() string { return s.inner.Listener.Addr().String() }
 
 // Client returns an HTTP client that trusts the server and follows no redirect.
 func (s *Server) Client() *http.Client {

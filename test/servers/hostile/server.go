@@ -68,7 +68,10 @@ func Start(o Options) (*Server, error) {
 		}
 		s.clients[c.ID] = c
 	}
-	s.Server = harness.Listen(o.TLS, s.routes)
+	var err error
+	if s.Server, err = harness.Listen(o, s.routes); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
