@@ -148,11 +148,15 @@ func requestedScopes(connection *v1alpha1.OAuthConnection, application *v1alpha1
 	return scopes
 }
 
+// applicationNotReady says why an application cannot be used. A grant that is held goes on with the client that was
+// kept last: a Secret that is missing for a while, or a mistake in a new spec, must not let grants die.
 func applicationNotReady(s *scope) *lifecycle.Verdict {
-	var message string
-	switch application := s.application; {
+	application, message := s.application, ""
+	switch {
 	case !application.DeletionTimestamp.IsZero():
 		message = "is being deleted"
+	case s.client != nil && s.facts.Record.Held():
+		return nil
 	case application.Status.Phase != v1alpha1.ApplicationActive || s.client == nil:
 		message = "is not ready yet"
 		for _, condition := range application.Status.Conditions {
@@ -160,12 +164,14 @@ func applicationNotReady(s *scope) *lifecycle.Verdict {
 				message = "is not ready: " + condition.Message
 			}
 		}
+	case s.client.Generation != application.Generation:
+		message = "has changed and is being read anew" // A code is not spent with what is out of date.
 	default:
 		return nil
 	}
 	return &lifecycle.Verdict{
 		Reason:  v1alpha1.ReasonApplicationNotReady,
-		Message: fmt.Sprintf("application %s %s", client.ObjectKeyFromObject(s.application), message),
+		Message: fmt.Sprintf("application %s %s", client.ObjectKeyFromObject(application), message),
 	}
 }
 
