@@ -8,9 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
@@ -117,25 +115,19 @@ func (e *issuerMismatchError) Error() string {
 // error is an *Error: ConcernApplication when the provider has no document for this issuer, ConcernTransient when it
 // cannot be told.
 func (c *Caller) Discover(ctx context.Context, transport http.RoundTripper, issuer string) (Metadata, error) {
-	metadata, _, err := c.discover(ctx, transport, issuer)
-	return metadata, err
-}
-
-// discover also returns how long the answer may be kept by its Cache-Control; 0 when it does not say.
-func (c *Caller) discover(ctx context.Context, transport http.RoundTripper, issuer string) (Metadata, time.Duration, error) {
 	addresses, err := discoveryAddresses(issuer)
 	if err != nil {
-		return Metadata{}, 0, err
+		return Metadata{}, err
 	}
 	var failures []*Error
 	for _, address := range addresses {
-		metadata, maxAge, failure := c.fetchMetadata(ctx, transport, address, issuer)
+		metadata, failure := c.fetchMetadata(ctx, transport, address, issuer)
 		if failure == nil {
-			return metadata, maxAge, nil
+			return metadata, nil
 		}
 		failures = append(failures, failure)
 	}
-	return Metadata{}, 0, worst(failures)
+	return Metadata{}, worst(failures)
 }
 
 func discoveryAddresses(issuer string) ([]string, error) {
@@ -156,20 +148,20 @@ func discoveryAddresses(issuer string) ([]string, error) {
 const maxRedirects = 3
 
 // fetchMetadata follows a few redirects, each through the same guarded transport, but none that gives up TLS.
-func (c *Caller) fetchMetadata(ctx context.Context, transport http.RoundTripper, address, issuer string) (Metadata, time.Duration, *Error) {
+func (c *Caller) fetchMetadata(ctx context.Context, transport http.RoundTripper, address, issuer string) (Metadata, *Error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	var progress progress
 	request, err := http.NewRequestWithContext(progress.trace(ctx), http.MethodGet, address, http.NoBody)
 	if err != nil {
-		return Metadata{}, 0, unusable("the issuer's URL is not usable")
+		return Metadata{}, unusable("the issuer's URL is not usable")
 	}
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", c.userAgent)
 	client := &http.Client{Transport: transport, CheckRedirect: checkRedirect}
 	response, err := client.Do(request)
 	if err != nil {
-		return Metadata{}, 0, &Error{
+		return Metadata{}, &Error{
 			Concern: ConcernTransient, Sent: progress.outcome(), err: err,
 			Description: sensitive.Scrub(describe(err), maxDescription),
 		}
@@ -181,10 +173,10 @@ func (c *Caller) fetchMetadata(ctx context.Context, transport http.RoundTripper,
 		if refused.Concern != ConcernTransient {
 			refused.Concern = ConcernApplication
 		}
-		return Metadata{}, 0, at(address, refused)
+		return Metadata{}, at(address, refused)
 	}
 	if got.err != nil {
-		return Metadata{}, 0, at(address, c.lost(got, message{}, got.err))
+		return Metadata{}, at(address, c.lost(got, message{}, got.err))
 	}
 	metadata, err := ParseMetadata(got.body, issuer)
 	if err != nil {
@@ -193,9 +185,9 @@ func (c *Caller) fetchMetadata(ctx context.Context, transport http.RoundTripper,
 		if mismatch := (*issuerMismatchError)(nil); errors.As(err, &mismatch) {
 			failure.Concern, failure.Description = ConcernApplication, mismatch.Error()
 		}
-		return Metadata{}, 0, failure
+		return Metadata{}, failure
 	}
-	return metadata, maxAge(got.header), nil
+	return metadata, nil
 }
 
 func at(address string, failure *Error) *Error {
@@ -226,20 +218,4 @@ func worst(failures []*Error) *Error {
 		}
 	}
 	return chosen
-}
-
-// maxAge reads Cache-Control (RFC 9111, section 5.2.2.1), 0 without one that can be read.
-func maxAge(header http.Header) time.Duration {
-	for directive := range strings.SplitSeq(strings.ToLower(header.Get("Cache-Control")), ",") {
-		value, ok := strings.CutPrefix(strings.TrimSpace(directive), "max-age=")
-		if !ok {
-			continue
-		}
-		seconds, err := strconv.ParseInt(strings.Trim(value, `"`), 10, 32)
-		if err != nil || seconds < 0 {
-			return 0
-		}
-		return time.Duration(seconds) * time.Second
-	}
-	return 0
 }

@@ -1,15 +1,12 @@
 package oauth_test
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -197,143 +194,5 @@ func TestDiscoveryRedirects(t *testing.T) {
 	t.Cleanup(secure.Close)
 	if _, err := newCaller(oauth.Options{}).Discover(t.Context(), secure.Client().Transport, secure.URL); err == nil || plainHits.Load() != 0 {
 		t.Errorf("from https to http: %v, %d requests", err, plainHits.Load())
-	}
-}
-
-// issuing is a provider whose document carries a version and which can be switched off.
-type issuing struct {
-	version, requests atomic.Int64
-	down              atomic.Bool
-	cacheControl      string
-}
-
-func (p *issuing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != oidcPath {
-		http.NotFound(w, r)
-		return
-	}
-	p.requests.Add(1)
-	if p.down.Load() {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		return
-	}
-	answering(200, fmt.Sprintf(`{"issuer":"http://%s","token_endpoint":"https://v%d.example"}`, r.Host, p.version.Load()), "Cache-Control", p.cacheControl)(w, r)
-}
-
-// clock is a time that a test moves.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-func TestDiscoveryCacheAge(t *testing.T) {
-	for control, want := range map[string]time.Duration{
-		"":                           time.Hour,
-		"no-store":                   time.Hour,
-		"public, max-age=1800":       30 * time.Minute,
-		`Max-Age="1800"`:             30 * time.Minute,
-		"max-age=1":                  5 * time.Minute,
-		"max-age=99999999":           24 * time.Hour,
-		"max-age=99999999999999":     time.Hour,
-		"max-age=-5":                 time.Hour,
-		"s-maxage=7, max-age=x, foo": time.Hour,
-	} {
-		provider := &issuing{cacheControl: control}
-		server, _ := serve(t, provider.ServeHTTP)
-		ticking := &clock{now: testNow()}
-		cache := oauth.NewDiscoveryCache(oauth.NewCaller(ticking.Now, oauth.Options{}))
-		for _, step := range []struct {
-			advance  time.Duration
-			requests int64
-		}{{0, 1}, {want - time.Second, 1}, {time.Second, 2}, {time.Second, 2}} {
-			ticking.advance(step.advance)
-			if _, err := cache.Get(t.Context(), transport(t), "", server.URL); err != nil {
-				t.Fatal(err)
-			}
-			if got := provider.requests.Load(); got != step.requests {
-				t.Errorf("Cache-Control %q, age %s: %d requests, want %d", control, ticking.Now().Sub(testNow()), got, step.requests)
-			}
-		}
-	}
-}
-
-func TestDiscoveryCacheServesTheOldDocument(t *testing.T) {
-	provider := &issuing{}
-	server, _ := serve(t, provider.ServeHTTP)
-	ticking := &clock{now: testNow()}
-	cache := oauth.NewDiscoveryCache(oauth.NewCaller(ticking.Now, oauth.Options{}))
-	get := func(trust string) oauth.Discovered {
-		t.Helper()
-		found, err := cache.Get(t.Context(), transport(t), trust, server.URL)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return found
-	}
-	get("")
-	provider.down.Store(true)
-	provider.version.Store(1)
-	ticking.advance(time.Hour)
-	old := get("")
-	if old.Failure == nil || !old.FailedAt.Equal(ticking.Now()) || !old.ReadAt.Equal(testNow()) || old.Metadata.TokenEndpoint != "https://v0.example" {
-		t.Errorf("while the provider is away: %+v", old)
-	}
-	if get(""); provider.requests.Load() != 2 {
-		t.Errorf("%d requests: an unreachable provider is asked again at once", provider.requests.Load())
-	}
-	if _, err := cache.Get(t.Context(), transport(t), "other trust", server.URL); failureOf(t, err).Concern != oauth.ConcernTransient {
-		t.Errorf("another trust got the document: %v", err)
-	}
-	provider.down.Store(false)
-	ticking.advance(time.Minute)
-	if renewed := get(""); renewed.Failure != nil || renewed.Metadata.TokenEndpoint != "https://v1.example" || !renewed.ReadAt.Equal(ticking.Now()) {
-		t.Errorf("when the provider is back: %+v", renewed)
-	}
-}
-
-func TestDiscoveryCacheSharesRequests(t *testing.T) {
-	provider, asked, release := &issuing{}, make(chan struct{}, 1), make(chan struct{})
-	server, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		asked <- struct{}{}
-		<-release
-		provider.ServeHTTP(w, r)
-	})
-	cache := oauth.NewDiscoveryCache(newCaller(oauth.Options{}))
-	kept := transport(t)
-	impatient, leave := context.WithCancel(t.Context())
-	first := make(chan error, 1)
-	go func() {
-		_, err := cache.Get(impatient, kept, "", server.URL)
-		first <- err
-	}()
-	<-asked
-	leave()
-	if err := <-first; err == nil {
-		t.Error("a caller that left got an answer")
-	}
-	var waiting sync.WaitGroup
-	for range 20 {
-		waiting.Go(func() {
-			if _, err := cache.Get(t.Context(), kept, "", server.URL); err != nil {
-				t.Errorf("the others lost the request with the one that left: %v", err)
-			}
-		})
-	}
-	close(release)
-	waiting.Wait()
-	if provider.requests.Load() != 1 {
-		t.Errorf("%d requests for one document", provider.requests.Load())
 	}
 }
