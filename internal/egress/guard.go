@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package egress keeps provider URLs, which tenants write, from reaching what is not theirs: loopback, link-local,
 // private and cluster addresses. Names prove nothing, since DNS may change its mind between a check and a call; so the
 // guard judges the resolved address at the moment of connecting, for every connection, redirects included.

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package oauth_test
 
 import (
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"

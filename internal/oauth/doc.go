@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package oauth speaks OAuth 2.0 to providers: token requests (RFC 6749, with RFC 7636), revocation (RFC 7009),
 // discovery (RFC 8414 and OpenID Connect) and the issuer check (RFC 9207).
 //

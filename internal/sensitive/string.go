@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package sensitive holds values that must never be shown: tokens, authorization codes, PKCE verifiers, client
 // secrets. A String can be passed, compared and stored, but every usual way of printing or encoding it gives
 // "[redacted]"; only Reveal gives the value, so that a search for Reveal finds every place that can leak.

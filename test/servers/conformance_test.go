@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package servers_test holds all three servers to what they have in common, and
 // to the differences that their package comments promise.
 package servers_test

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package fositeserver runs github.com/ory/fosite on loopback: a real
 // authorization server with code and PKCE, client credentials, revocation,
 // introspection, and refresh rotation in which a reused refresh token kills

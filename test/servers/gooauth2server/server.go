@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package gooauth2server runs github.com/go-oauth2/oauth2 on loopback: a
 // second opinion on OAuth. It rotates refresh tokens without killing a family
 // on reuse, answers a dead code or refresh token with 401 invalid_grant, and

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package harness is what the OAuth servers of the tests share apart from
 // OAuth itself: the loopback listener, the options, and the user who consents.
 package harness

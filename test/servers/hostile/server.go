@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package hostile is a scriptable OAuth server. Left alone it is correct: codes
 // with PKCE, client credentials, refresh rotation whose reuse detection kills
 // the family, revocation, introspection, discovery. A script makes it fail in

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package record keeps what an OAuth server of the tests has seen: every
 // request, how often each single-use credential arrived, and every secret that
 // was issued. Tests compare these counts, so nothing here is approximate.
