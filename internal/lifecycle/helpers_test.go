@@ -133,9 +133,7 @@ func requesting(value string) func(*lifecycle.Facts) {
 	return func(f *lifecycle.Facts) { f.RefreshRequest = value }
 }
 
-func basedOn(value string) func(*lifecycle.Facts) {
-	return func(f *lifecycle.Facts) { f.Basis = value }
-}
+func reconfigured(f *lifecycle.Facts) { f.Basis = changed }
 
 func suspended(f *lifecycle.Facts) { f.Suspended = true }
 

@@ -201,7 +201,7 @@ func (r *Record) failInput(before *Record, call Call, refusal Refusal, now time.
 	}
 	r.InputFailure = fail(previous, call, refusal, now)
 	rescued := !r.RefreshToken.Equal(before.RefreshToken)
-	if call.Action == Issue || !(r.InputFailure.Terminal || rescued) {
+	if call.Action == Issue || (!r.InputFailure.Terminal && !rescued) {
 		return
 	}
 	result := AuthorizationFailed
@@ -251,17 +251,23 @@ func fail(previous *Failure, call Call, refusal Refusal, now time.Time) *Failure
 		f.OutcomeUnknown = uncertain
 		f.reject(previous, call, refusal, now)
 	case ConcernsNobody:
-		f.Reason = reasonProviderUnavailable
 		f.OutcomeUnknown = f.OutcomeUnknown || uncertain
-		f.NextAttemptAt = now.Add(transientBackoff(f.Count, refusal.RetryAfter, call.UID))
-		switch {
-		case call.Action == Exchange && refusal.OutcomeUnknown:
-			f.Reason, f.Terminal, f.NextAttemptAt = reasonExchangeOutcomeUnknown, true, time.Time{}
-		case refusal.interrupted:
-			f.Reason, f.NextAttemptAt = reasonRefreshOutcomeUnknown, time.Time{}
-		}
+		f.passing(call, refusal, now)
 	}
 	return f
+}
+
+// passing handles what will pass by itself, but for a code that may be spent: that one is never sent again.
+func (f *Failure) passing(call Call, refusal Refusal, now time.Time) {
+	switch {
+	case call.Action == Exchange && refusal.OutcomeUnknown:
+		f.Reason, f.Terminal = reasonExchangeOutcomeUnknown, true
+	case refusal.interrupted:
+		f.Reason = reasonRefreshOutcomeUnknown
+	default:
+		f.Reason = reasonProviderUnavailable
+		f.NextAttemptAt = now.Add(transientBackoff(f.Count, refusal.RetryAfter, call.UID))
+	}
 }
 
 // stands tells that a terminal failure was not reconsidered because of a changed configuration: the call was the one

@@ -92,15 +92,18 @@ func RefreshDue(t *Tokens, margin Margin, uid string) time.Time {
 	return due
 }
 
-// renewalDue is RefreshDue, and never within quietPeriod of the last success: a slow answer comes long after the request
-// that a token's age counts from.
+// renewalDue is RefreshDue, counted from the last success where that matters: a slow answer comes long after the request
+// that a token's age counts from, and a refresh token that came without an access token has no age at all.
 func (f Facts) renewalDue() time.Time {
 	r := f.Record
-	due := RefreshDue(&r.Tokens, f.Margin, f.UID)
-	if r.Expiry.Kind != ExpiryAt || r.Expiry.At.Sub(r.IssuedAt) <= shortLifetime {
+	due, success := RefreshDue(&r.Tokens, f.Margin, f.UID), latest(r.AuthorizedAt, r.RefreshedAt)
+	switch {
+	case due.IsZero():
 		return due
+	case r.Expiry.Kind == ExpiryAt && r.Expiry.At.Sub(r.IssuedAt) > shortLifetime:
+		success = success.Add(quietPeriod)
 	}
-	return latest(due, latest(r.AuthorizedAt, r.RefreshedAt).Add(quietPeriod))
+	return latest(due, success)
 }
 
 // resendDue returns when a refresh token that may have been spent is sent once more: at once (the zero time) where that

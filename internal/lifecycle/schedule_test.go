@@ -66,6 +66,7 @@ func TestRefreshDue(t *testing.T) {
 		{lifetime: time.Hour, before: "99%", earliest: 6 * time.Minute, latest: 6 * time.Minute, reason: "never before 10 % of the lifetime"},
 		{lifetime: time.Hour, before: "240h", earliest: 6 * time.Minute, latest: 6 * time.Minute, reason: "a margin longer than the lifetime ends at the same floor"},
 		{lifetime: 2 * time.Minute, before: "99%", earliest: 30 * time.Second, latest: 30 * time.Second, reason: "30 seconds are later than 10 % of 2 minutes"},
+		{lifetime: time.Minute, before: "99%", earliest: 6 * time.Second, latest: 6 * time.Second, reason: "a minute is not over a minute"},
 		{lifetime: 10 * time.Second, before: "1h", earliest: time.Second, latest: time.Second, reason: "short tokens have the floor of 10 % alone"},
 		{lifetime: 0, earliest: 0, latest: 0, reason: "expired when it came"},
 		{lifetime: -time.Hour, earliest: 0, latest: 0, reason: "expired before it was asked for: at once"},

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/internal/lifecycle"
+	"github.com/oauth-operator/oauth-operator/internal/sensitive"
+)
+
+// dice makes facts that a controller could meet, and some that it should not.
+type dice struct{ *rand.Rand }
+
+func roll(seed uint64) dice { return dice{rand.New(rand.NewPCG(seed, 1))} }
+
+func (d dice) chance(percent int) bool { return d.IntN(100) < percent }
+
+func pick[T any](d dice, values ...T) T { return values[d.IntN(len(values))] }
+
+// moment is within three hours around the present, often exactly at it.
+func (d dice) moment() time.Time {
+	return after(pick(d, 0, time.Duration(d.Int64N(int64(3*time.Hour)))-90*time.Minute))
+}
+
+func (d dice) token(name string) sensitive.String {
+	if d.chance(25) {
+		return sensitive.String{}
+	}
+	return sensitive.New("SECRET-" + name)
+}
+
+func (d dice) failure() *lifecycle.Failure {
+	if d.chance(40) {
+		return nil
+	}
+	f := &lifecycle.Failure{
+		Reason: pick(d, "InvalidGrant", "RefreshRejected", "RefreshOutcomeUnknown", "ExchangeOutcomeUnknown", "ExchangeRejected", "ProviderUnavailable", "InvalidClient"),
+		Count:  1 + d.IntN(9), Message: "said", FirstAt: d.moment(), LastAt: d.moment(), Terminal: d.chance(50), OutcomeUnknown: d.chance(50),
+		Basis: pick(d, basis, changed), InputHash: pick(d, "", "code-1", "code-2"),
+	}
+	if !f.Terminal && d.chance(70) {
+		f.NextAttemptAt = d.moment()
+	}
+	return f
+}
+
+func (d dice) record() *lifecycle.Record {
+	if d.chance(10) {
+		return nil
+	}
+	r := empty(func(r *lifecycle.Record) {
+		r.AccessToken, r.RefreshToken = d.token("access"), d.token("refresh")
+		r.IssuedAt = d.moment()
+		r.Expiry.Kind = pick(d, lifecycle.ExpiryAt, lifecycle.ExpiryAt, lifecycle.ExpiryNever, lifecycle.ExpiryUnknown)
+		if r.Expiry.Kind == lifecycle.ExpiryAt {
+			r.Expiry.At = d.moment()
+		}
+		r.GrantType = pick(d, lifecycle.AuthorizationCode, lifecycle.RefreshToken, lifecycle.ClientCredentials)
+		r.RequestedScopes = []string{pick(d, "read", "write")}
+		r.AuthorizedAt, r.RefreshedAt = d.moment(), d.moment()
+		r.Unrotated = d.IntN(4)
+		r.SpentInput, r.InputVersion = pick(d, "", "code-1"), pick(d, "", "v1")
+		r.Failure, r.InputFailure = d.failure(), d.failure()
+		r.RefreshRequest = pick(d, "", asked)
+	})
+	if d.chance(20) {
+		markedBy(pick(d, process, foreign), pick(d, lifecycle.Exchange, lifecycle.Import, lifecycle.Refresh), "code-1")(r)
+	}
+	if d.chance(20) {
+		r.Replaced = []sensitive.String{sensitive.New("SECRET-replaced")}
+	}
+	if d.chance(10) {
+		r.Revocation = &lifecycle.Revocation{Done: d.chance(50), Unrevoked: pick(d, "", "access token"), Count: 1, NextAttemptAt: d.moment(), Message: "said"}
+	}
+	return r
+}
+
+func (d dice) facts() lifecycle.Facts {
+	f := lifecycle.Facts{
+		UID: uid, Process: process, Suspended: d.chance(15), Running: d.chance(10), Basis: basis, Scopes: []string{"read"},
+		GrantType: pick(d, lifecycle.AuthorizationCode, lifecycle.RefreshToken, lifecycle.ClientCredentials),
+		Margin:    pick(d, lifecycle.Margin{}, lifecycle.Margin{Share: 0.99}, lifecycle.Margin{Duration: 240 * time.Hour}),
+		Record:    d.record(), MarkSeenAt: d.moment(), RefreshRequest: pick(d, "", "", asked, "another"),
+	}
+	if f.GrantType != lifecycle.ClientCredentials {
+		f.Input = lifecycle.Input{State: pick(d, lifecycle.InputNone, lifecycle.InputMissing, lifecycle.InputPresent), NeedsGateway: d.chance(50), Missing: "said"}
+		if f.Input.State == lifecycle.InputPresent {
+			f.Input.Hash, f.Input.Version = pick(d, "code-1", "code-2"), pick(d, "v1", "v2")
+		}
+	}
+	if d.chance(15) {
+		f.Blocked = &lifecycle.Verdict{Reason: pick(d, "NotAllowed", "ApplicationNotReady"), Message: "said", Stalled: d.chance(50)}
+	}
+	if d.chance(20) {
+		pausedUntil(d.moment())(&f)
+	}
+	if d.chance(15) {
+		f.Deletion = &lifecycle.Deletion{
+			RequestedAt: d.moment(), Timeout: 5 * time.Minute, Orphan: d.chance(20),
+			Revocable: pick(d, lifecycle.RevocableNow, lifecycle.RevocableNever, lifecycle.RevocableLater),
+		}
+	}
+	return f
+}
+
+const rounds = 10000
+
+func TestDecideProperties(t *testing.T) {
+	seen := map[lifecycle.Action]int{}
+	for seed := range uint64(rounds) {
+		d := roll(seed)
+		f := d.facts()
+		now := d.moment()
+		got := lifecycle.Decide(f, now)
+		if again := lifecycle.Decide(f, now); again != got {
+			t.Fatalf("seed %d: %+v, then %+v", seed, got, again)
+		}
+		if same := roll(seed).facts(); !reflect.DeepEqual(f, same) {
+			t.Fatalf("seed %d: Decide changed the facts", seed)
+		}
+		if wrong := objection(f, got, now); wrong != "" {
+			t.Fatalf("seed %d: %+v: %s\nfacts %+v\nrecord %+v", seed, got, wrong, f, f.Record)
+		}
+		seen[got.Action]++
+	}
+	for _, action := range []lifecycle.Action{
+		lifecycle.Wait, lifecycle.Exchange, lifecycle.Import, lifecycle.Issue, lifecycle.Refresh, lifecycle.VerifyMark, lifecycle.Remember,
+		lifecycle.Revoke, lifecycle.Release,
+	} {
+		if seen[action] < rounds/1000 {
+			t.Errorf("%s was decided %d times in %d: the facts are too tame", action, seen[action], rounds)
+		}
+	}
+}
+
+// objection says what must never be decided about these facts; "": nothing is wrong.
+func objection(f lifecycle.Facts, d lifecycle.Decision, now time.Time) string {
+	ending := d.Action == lifecycle.Revoke || d.Action == lifecycle.Release
+	calls := d.Action.CallsProvider()
+	switch {
+	case d.Action == lifecycle.Wait && !d.At.IsZero() && !d.At.After(now):
+		return "waits for the past, which would spin"
+	case d.Action != lifecycle.Wait && !d.At.IsZero():
+		return "has a time without waiting"
+	case ending != (f.Deletion != nil) && (ending || calls || d.Action == lifecycle.Remember):
+		return "ends a connection that is wanted, or goes on with one that is not"
+	case d.GivenUp && d.Action != lifecycle.Release, d.Probe && (f.Pause == nil || !calls):
+		return "says of itself what cannot be"
+	case calls && f.Running:
+		return "a call is under way"
+	case calls && f.Record != nil && f.Record.Attempt != nil && f.Record.Attempt.Process == foreign:
+		return "another process may be calling"
+	case calls && !ending && (f.Suspended || f.Blocked != nil):
+		return "suspended or blocked"
+	}
+	return objectionToCredential(f, d, now)
+}
+
+func objectionToCredential(f lifecycle.Facts, d lifecycle.Decision, now time.Time) string {
+	r := f.Record
+	requested := f.RefreshRequest != "" && (r == nil || f.RefreshRequest != r.RefreshRequest)
+	switch d.Action {
+	case lifecycle.Exchange, lifecycle.Import:
+		if f.Input.State != lifecycle.InputPresent || (r != nil && r.SpentInput == f.Input.Hash) {
+			return "there is no input that was not used"
+		}
+	case lifecycle.Refresh:
+		switch failure := r.Failure; {
+		case r.RefreshToken.IsEmpty():
+			return "there is no refresh token"
+		case requested || failure == nil:
+		case failure.Terminal && failure.Basis == f.Basis:
+			return "refused for good, and nothing has changed"
+		case failure.Terminal && failure.Reason == "InvalidGrant":
+			return "no configuration brings a refused grant back"
+		case failure.OutcomeUnknown && !failure.Terminal && r.Unrotated < 2 && !r.AccessToken.IsEmpty() &&
+			r.Expiry.Kind == lifecycle.ExpiryAt && r.Expiry.At.Sub(now) > 30*time.Second:
+			return "reuse detection could kill an access token that still works"
+		}
+	case lifecycle.Issue:
+		if failure := issueFailure(r); !requested && failure != nil && failure.Terminal && failure.Basis == f.Basis {
+			return "refused for good, and nothing has changed"
+		}
+	case lifecycle.Remember:
+		if after := lifecycle.Remembered(r, f.Input, f.RefreshRequest); decideAbout(f, after, now).Action == lifecycle.Remember {
+			return "would be remembered without end"
+		}
+	case lifecycle.Revoke:
+		if !r.Held() && len(r.Replaced) == 0 {
+			return "there is nothing to revoke"
+		}
+	case lifecycle.VerifyMark, lifecycle.Wait, lifecycle.Release:
+	}
+	return ""
+}
+
+func issueFailure(r *lifecycle.Record) *lifecycle.Failure {
+	switch {
+	case r == nil:
+		return nil
+	case r.Held():
+		return r.Failure
+	}
+	return r.InputFailure
+}
+
+func decideAbout(f lifecycle.Facts, r *lifecycle.Record, now time.Time) lifecycle.Decision {
+	f.Record = r
+	return lifecycle.Decide(f, now)
+}
+
+func TestDescribeProperties(t *testing.T) {
+	ready := 0
+	for seed := range uint64(rounds) {
+		d := roll(seed)
+		f := d.facts()
+		now := d.moment()
+		p := lifecycle.Publication{Name: "crm-token", Current: d.chance(60), Before: d.chance(50)}
+		if !p.Current && d.chance(50) {
+			p.Problem = &lifecycle.Verdict{Reason: "SecretConflict", Message: "said", Stalled: true}
+		}
+		s := lifecycle.Describe(f, p, now)
+		if s.Ready.Status == lifecycle.True {
+			ready++
+		}
+		if wrong := untruth(f, p, s, now); wrong != "" {
+			t.Fatalf("seed %d: %+v: %s\nfacts %+v\nrecord %+v", seed, s, wrong, f, f.Record)
+		}
+	}
+	if ready < rounds/100 {
+		t.Errorf("ready only %d times in %d: the facts are too wild", ready, rounds)
+	}
+}
+
+// untruth says where a summary claims more than the facts prove; "": nowhere.
+func untruth(f lifecycle.Facts, p lifecycle.Publication, s lifecycle.Summary, now time.Time) string {
+	r := f.Record
+	isReady, stalled, reconciling := s.Ready.Status == lifecycle.True, s.Stalled.Status == lifecycle.True, s.Reconciling.Status == lifecycle.True
+	switch {
+	case isReady && (!p.Current || p.Problem != nil):
+		return "Ready, but the Secret does not hold the token"
+	case isReady && (r == nil || r.AccessToken.IsEmpty() || r.Expiry.Passed(now)):
+		return "Ready without a token that works"
+	case isReady && (s.Phase != lifecycle.Active || f.Deletion != nil || (r.Failure != nil && r.Failure.Terminal)):
+		return "Ready, although the grant is over"
+	case isReady && (stalled || reconciling), stalled && reconciling:
+		return "conditions that contradict each other"
+	case s.Authorized.Status == lifecycle.True && (!r.Held() || (r.Failure != nil && (r.Failure.Terminal || r.Failure.OutcomeUnknown))):
+		return "Authorized without a grant that is known to be good"
+	case s.Phase == lifecycle.Deleted && (r.Revocation == nil || !r.Revocation.Done || r.Revocation.Unrevoked != ""):
+		return "Deleted, but not revoked"
+	case !s.NextRefreshAt.IsZero() && (f.Suspended || f.Blocked != nil || f.Deletion != nil):
+		return "promises a refresh that will not come"
+	case s.Ready.Reason == "" || s.Authorized.Reason == "" || s.Reconciling.Reason == "" || s.Stalled.Reason == "" || s.Ready.Message == "":
+		return "a reason or message is missing"
+	case strings.Contains(fmt.Sprintf("%+v", s), "SECRET"):
+		return "shows a token"
+	}
+	return ""
+}
