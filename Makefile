@@ -27,6 +27,7 @@ CONTROLPLANE := $(BIN)/controlplane/$(call pinned,hack/controlplane,k8s.io/kuber
 TEST_FLAGS ?= -race -timeout 30m
 BENCH_FLAGS ?= -benchtime 1x -timeout 60m
 IMG ?= oauth-operator:$(VERSION)
+DEMO_FLAGS ?=
 
 ##@ General
 
@@ -38,7 +39,7 @@ help: ## Show this help.
 
 .PHONY: clean
 clean: ## Remove what was built, but not tools and control plane (rm -r bin for those).
-	rm -rf $(BIN)/oauth-operator $(BIN)/kubectl-oauth dist
+	rm -rf $(BIN)/oauth-operator $(BIN)/kubectl-oauth $(BIN)/demo dist
 
 ##@ Build
 
@@ -108,12 +109,14 @@ test-e2e: $(KUSTOMIZE) ## Run the real-cluster suite on the cluster of KUBECONFI
 	cd test && KUSTOMIZE=$(KUSTOMIZE) $(GO) test -tags e2e -count 1 -timeout 30m -v ./e2e/...
 
 .PHONY: bench
-bench: controlplane ## Measure throughput, latency and memory (not a test; see docs/performance.md).
+bench: build controlplane ## Measure throughput, latency and memory (not a test; see docs/performance.md).
 	cd test && $(GO) test -run '^$$' -bench . $(BENCH_FLAGS) ./bench/...
 
 .PHONY: demo
-demo: build controlplane ## Run the whole story on a real control plane and a real OAuth server.
-	cd test && $(GO) run ./demo
+demo: controlplane ## Run the whole story on a real control plane and a real OAuth server (DEMO_FLAGS=--hold to look around).
+	@hack/progress.sh "building the operator" $(MAKE) build
+	@hack/progress.sh "building the demo" $(GO) -C test build -o $(BIN)/demo ./demo
+	@exec $(BIN)/demo $(DEMO_FLAGS)
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Lint both modules; the package table is enforced here.
