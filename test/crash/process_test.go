@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package crash
+
+import (
+	"bytes"
+	"os/exec"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// output collects what a process writes.
+type output struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buffer.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buffer.String()
+}
+
+// process is one run of the program.
+type process struct {
+	command *exec.Cmd
+	output  *output
+	ended   chan struct{}
+}
+
+// launch starts the program. It is killed when the test ends, if it still runs then.
+func launch(t testing.TB, arguments ...string) *process {
+	t.Helper()
+	p := &process{command: exec.Command(program, arguments...), output: &output{}, ended: make(chan struct{})}
+	p.command.Stdout, p.command.Stderr = p.output, p.output
+	if err := p.command.Start(); err != nil {
+		t.Fatalf("start the program: %v", err)
+	}
+	go func() {
+		defer close(p.ended)
+		// How it ended is in ProcessState.
+		_ = p.command.Wait()
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("the program, pid %d, ended with %d and said:\n%s", p.command.Process.Pid, p.command.ProcessState.ExitCode(), p.output)
+		}
+	})
+	return p
+}
+
+// kill ends the process as a crash does, and returns when it is gone.
+func (p *process) kill() {
+	// An error means that it is gone already.
+	_ = p.command.Process.Kill()
+	<-p.ended
+}
+
+// terminate asks it to end, as Kubernetes does.
+func (p *process) terminate(t testing.TB) {
+	t.Helper()
+	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatalf("send SIGTERM: %v", err)
+	}
+}
+
+func (p *process) running() bool {
+	select {
+	case <-p.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// exit waits until it has ended by itself, and returns its exit code.
+func (p *process) exit(t testing.TB) int {
+	t.Helper()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-p.ended:
+	case <-timer.C:
+		t.Fatalf("the program still runs after %s", patience)
+	}
+	return p.command.ProcessState.ExitCode()
+}
