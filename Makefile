@@ -27,6 +27,11 @@ CONTROLPLANE := $(BIN)/controlplane/$(call pinned,hack/controlplane,k8s.io/kuber
 TEST_FLAGS ?= -race -timeout 30m
 BENCH_FLAGS ?= -benchtime 1x -timeout 60m
 IMG ?= oauth-operator:$(VERSION)
+E2E_IMAGE ?= $(IMG)
+E2E_TOOLS_IMAGE ?= oauth-operator-e2e-tools:$(VERSION)
+# A command that takes an image's name and brings the image to the cluster's nodes: "kind load docker-image". Empty where
+# the cluster can pull the images, or has them.
+E2E_IMAGE_LOAD ?=
 DEMO_FLAGS ?=
 
 ##@ General
@@ -104,9 +109,18 @@ test-unit: ## Run the tests that need no control plane.
 		| grep -v internal/testenv | cut -d ' ' -f 1)
 
 .PHONY: test-e2e
-test-e2e: $(KUSTOMIZE) ## Run the real-cluster suite on the cluster of KUBECONFIG.
+test-e2e: ## Run the real-cluster suite on the cluster of KUBECONFIG (see docs/development.md).
 	@test -n "$${KUBECONFIG:-}" || { echo "test-e2e needs KUBECONFIG: the cluster to install into" >&2; exit 2; }
-	cd test && KUSTOMIZE=$(KUSTOMIZE) $(GO) test -tags e2e -count 1 -timeout 30m -v ./e2e/...
+	@if test -n "$(E2E_IMAGE_LOAD)"; then \
+		for image in $(E2E_IMAGE) $(E2E_TOOLS_IMAGE); do $(E2E_IMAGE_LOAD) $$image; done; \
+	fi
+	cd test && KUBECONFIG=$(abspath $(KUBECONFIG)) E2E_IMAGE=$(E2E_IMAGE) E2E_TOOLS_IMAGE=$(E2E_TOOLS_IMAGE) \
+		$(GO) test -tags e2e -count 1 -timeout 30m -v ./e2e
+
+.PHONY: images-e2e
+images-e2e: ## Build the two images of the real-cluster suite with docker.
+	$(MAKE) image IMG=$(E2E_IMAGE)
+	docker build --file test/e2e/tools/Dockerfile --tag $(E2E_TOOLS_IMAGE) .
 
 .PHONY: bench
 bench: build controlplane ## Measure throughput, latency and memory (not a test; see docs/performance.md).
