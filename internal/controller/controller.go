@@ -239,7 +239,7 @@ func (p *Process) assemble(options Options, inputs cache.Cache) error {
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Metadata: inputs, Grants: grants, Registrations: registrations,
 		Publisher: publish.New(publish.Options{Cached: mgr.GetClient(), Live: mgr.GetAPIReader(), Writer: mgr.GetClient()}),
 		Queue:     p.queue, Caller: caller, Transports: transports, Recorder: recorder, Metrics: own, Clock: now,
-		Process: process, RevocationTimeout: options.RevocationTimeout, Workers: options.Workers,
+		Process: process, StartedAt: now.Now(), RevocationTimeout: options.RevocationTimeout, Workers: options.Workers,
 		Watched: watched(options.WatchNamespaces),
 	})
 	if err := reconciler.SetupWithManager(mgr, inputs); err != nil {

@@ -5,6 +5,8 @@ package lifecycle
 import (
 	"fmt"
 	"time"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
 // Phase of a connection; the values are the API's.
@@ -17,22 +19,6 @@ const (
 	Active      Phase = "Active"
 	Inactive    Phase = "Inactive"
 	Deleted     Phase = "Deleted"
-)
-
-// Reasons that only status has; the values are the API's.
-const (
-	reasonTokenReady            = "TokenReady"
-	reasonGrantHeld             = "GrantHeld"
-	reasonNotAllowed            = "NotAllowed"
-	reasonNoGateway             = "NoGateway"
-	reasonAuthorizationRequired = "AuthorizationRequired"
-	reasonSecretNotFound        = "SecretNotFound"
-	reasonTokenExpired          = "TokenExpired"
-	reasonSuspended             = "Suspended"
-	reasonProgressing           = "Progressing"
-	reasonSettled               = "Settled"
-	reasonDeleting              = "Deleting"
-	reasonRevoked               = "Revoked"
 )
 
 // Truth is the status of a condition.
@@ -107,7 +93,7 @@ func (f Facts) verdict(p Publication, now time.Time) verdict {
 	switch {
 	case f.Deletion != nil:
 		return f.deletionVerdict()
-	case f.Blocked != nil && f.Blocked.Reason == reasonNotAllowed:
+	case f.Blocked != nil && f.Blocked.Reason == v1alpha1.ReasonNotAllowed:
 		return verdict{Verdict: *f.Blocked, phase: Pending}
 	case !f.Record.Held():
 		return f.unheldVerdict(p)
@@ -117,9 +103,9 @@ func (f Facts) verdict(p Publication, now time.Time) verdict {
 
 func (f Facts) deletionVerdict() verdict {
 	if f.revoked() {
-		return verdict{Verdict: Verdict{Reason: reasonRevoked, Message: "revoked at the provider"}, phase: Deleted}
+		return verdict{Verdict: Verdict{Reason: v1alpha1.ReasonRevoked, Message: "revoked at the provider"}, phase: Deleted}
 	}
-	v := verdict{Verdict: Verdict{Reason: reasonDeleting, Message: "being deleted; " + f.farewell()}, phase: Inactive}
+	v := verdict{Verdict: Verdict{Reason: v1alpha1.ReasonDeleting, Message: "being deleted; " + f.farewell()}, phase: Inactive}
 	if f.Record.Held() {
 		v.phase = Active
 	}
@@ -155,7 +141,7 @@ func (f Facts) farewell() string {
 func (f Facts) unheldVerdict(p Publication) verdict {
 	switch failure := f.failure(); {
 	case f.Suspended:
-		return verdict{Verdict: Verdict{Reason: reasonSuspended, Message: "spec.suspend is true; nothing is asked of the provider"}, phase: Pending}
+		return verdict{Verdict: Verdict{Reason: v1alpha1.ReasonSuspended, Message: "spec.suspend is true; nothing is asked of the provider"}, phase: Pending}
 	case f.Blocked != nil:
 		return verdict{Verdict: *f.Blocked, phase: Pending}
 	case failure != nil && failure.Terminal:
@@ -167,20 +153,20 @@ func (f Facts) unheldVerdict(p Publication) verdict {
 	case p.Problem != nil:
 		return verdict{Verdict: *p.Problem, phase: Pending}
 	case f.Input.State == InputMissing:
-		return verdict{Verdict: Verdict{Reason: reasonSecretNotFound, Message: f.Input.Missing}, phase: Pending}
+		return verdict{Verdict: Verdict{Reason: v1alpha1.ReasonSecretNotFound, Message: f.Input.Missing}, phase: Pending}
 	case f.GrantType == AuthorizationCode && f.Input.State == InputNone && f.Input.NeedsGateway:
 		return verdict{Verdict: Verdict{
-			Reason: reasonNoGateway, Stalled: true,
+			Reason: v1alpha1.ReasonNoGateway, Stalled: true,
 			Message: "a person has to authorize, but there is no gateway (controller --external-url) and no redirect URL; " +
 				"set one of them, or name a Secret with a code in spec.grant.authorizationCode.codeSecretRef",
 		}, phase: Pending}
 	case f.GrantType == AuthorizationCode && f.Input.State == InputNone:
 		return verdict{Verdict: Verdict{
-			Reason: reasonAuthorizationRequired, Stalled: true,
+			Reason: v1alpha1.ReasonAuthorizationRequired, Stalled: true,
 			Message: "waiting for an authorization code: put it into a Secret and name that in spec.grant.authorizationCode.codeSecretRef",
 		}, phase: Authorizing}
 	}
-	return verdict{Verdict: Verdict{Reason: reasonProgressing, Message: "asking the provider for a token"}, phase: Pending}
+	return verdict{Verdict: Verdict{Reason: v1alpha1.ReasonProgressing, Message: "asking the provider for a token"}, phase: Pending}
 }
 
 // heldVerdict explains how the token that is held is doing.
@@ -199,11 +185,11 @@ func (f Facts) heldVerdict(p Publication, now time.Time) verdict {
 	case expired:
 		return verdict{Verdict: f.expiredVerdict(), phase: Active}
 	case !p.Current:
-		return verdict{Verdict: Verdict{Reason: reasonProgressing, Message: "the token is being written into Secret " + p.Name}, phase: Active}
+		return verdict{Verdict: Verdict{Reason: v1alpha1.ReasonProgressing, Message: "the token is being written into Secret " + p.Name}, phase: Active}
 	case f.Suspended:
-		return verdict{Verdict: Verdict{Reason: reasonSuspended, Message: validity(r) + "; spec.suspend is true, so it is not refreshed"}, ready: true, phase: Active}
+		return verdict{Verdict: Verdict{Reason: v1alpha1.ReasonSuspended, Message: validity(r) + "; spec.suspend is true, so it is not refreshed"}, ready: true, phase: Active}
 	}
-	v := verdict{Verdict: Verdict{Reason: reasonTokenReady, Message: validity(r)}, ready: true, phase: Active}
+	v := verdict{Verdict: Verdict{Reason: v1alpha1.ReasonTokenReady, Message: validity(r)}, ready: true, phase: Active}
 	switch {
 	case failure != nil:
 		v.Message += "; the last refresh failed: " + f.explain(failure)
@@ -222,7 +208,7 @@ func (f Facts) lapsed(now time.Time) bool {
 
 func (f Facts) lapse() Verdict {
 	return Verdict{
-		Reason: reasonTokenExpired, Stalled: true,
+		Reason: v1alpha1.ReasonTokenExpired, Stalled: true,
 		Message: "the access token has expired and the provider gave no refresh token; " + f.remedy(),
 	}
 }
@@ -235,7 +221,7 @@ func (f Facts) expiredVerdict() Verdict {
 	}
 	switch {
 	case f.Suspended:
-		return Verdict{Reason: reasonSuspended, Message: state + "; spec.suspend is true, so the provider is not asked for a new one"}
+		return Verdict{Reason: v1alpha1.ReasonSuspended, Message: state + "; spec.suspend is true, so the provider is not asked for a new one"}
 	case f.Blocked != nil:
 		return Verdict{Reason: f.Blocked.Reason, Message: state + "; " + f.Blocked.Message, Stalled: f.Blocked.Stalled}
 	case f.Pause != nil:
@@ -243,34 +229,34 @@ func (f Facts) expiredVerdict() Verdict {
 	case failure != nil:
 		return Verdict{Reason: failure.Reason, Message: state + ", and the last refresh failed: " + f.explain(failure)}
 	}
-	return Verdict{Reason: reasonProgressing, Message: state + "; the provider is being asked for a new one"}
+	return Verdict{Reason: v1alpha1.ReasonProgressing, Message: state + "; the provider is being asked for a new one"}
 }
 
 func (f Facts) authorized(now time.Time) Condition {
 	r, failure := f.Record, f.failure()
 	switch {
 	case f.revoked():
-		return Condition{Status: False, Reason: reasonRevoked, Message: "revoked at the provider"}
+		return Condition{Status: False, Reason: v1alpha1.ReasonRevoked, Message: "revoked at the provider"}
 	case failure != nil && failure.Terminal:
 		return Condition{Status: False, Reason: failure.Reason, Message: f.explain(failure)}
 	case failure != nil && failure.OutcomeUnknown:
-		return Condition{Status: Unknown, Reason: reasonRefreshOutcomeUnknown, Message: f.explain(failure)}
+		return Condition{Status: Unknown, Reason: v1alpha1.ReasonRefreshOutcomeUnknown, Message: f.explain(failure)}
 	case f.lapsed(now):
 		lapse := f.lapse()
 		return Condition{Status: False, Reason: lapse.Reason, Message: lapse.Message}
 	case r.Held():
-		return Condition{Status: True, Reason: reasonGrantHeld, Message: "granted at " + r.AuthorizedAt.UTC().Format(time.RFC3339)}
+		return Condition{Status: True, Reason: v1alpha1.ReasonGrantHeld, Message: "granted at " + r.AuthorizedAt.UTC().Format(time.RFC3339)}
 	}
-	return Condition{Status: False, Reason: reasonAuthorizationRequired, Message: "no grant has been obtained yet"}
+	return Condition{Status: False, Reason: v1alpha1.ReasonAuthorizationRequired, Message: "no grant has been obtained yet"}
 }
 
 // progress derives kstatus's two conditions from the verdict: stuck, settled, or under way.
 func progress(v verdict) (reconciling, stalled Condition) {
-	settled := Condition{Status: False, Reason: reasonSettled}
+	settled := Condition{Status: False, Reason: v1alpha1.ReasonSettled}
 	switch {
 	case v.Stalled:
 		return settled, Condition{Status: True, Reason: v.Reason, Message: v.Message}
-	case v.ready, v.Reason == reasonSuspended:
+	case v.ready, v.Reason == v1alpha1.ReasonSuspended:
 		return settled, settled
 	}
 	return Condition{Status: True, Reason: v.Reason, Message: v.Message}, settled
@@ -299,12 +285,12 @@ func nextRefresh(f Facts, now time.Time) time.Time {
 // explain adds to a failure's message what happens next.
 func (f Facts) explain(failure *Failure) string {
 	switch {
-	case failure.Reason == reasonExchangeRejected, failure.Reason == reasonExchangeOutcomeUnknown:
+	case failure.Reason == v1alpha1.ReasonExchangeRejected, failure.Reason == v1alpha1.ReasonExchangeOutcomeUnknown:
 		return failure.Message + "; a code is never sent twice: give a new one"
 	case failure.Terminal && failure.undecided():
 		return fmt.Sprintf("%s; refused %d times, so it is not tried again by itself; the grant is kept: change the application, "+
-			"its client Secret or this connection, or request a refresh (annotation %s)", failure.Message, failure.Count, requestAnnotation)
-	case failure.Terminal && failure.Reason == reasonRefreshOutcomeUnknown:
+			"its client Secret or this connection, or request a refresh (annotation %s)", failure.Message, failure.Count, v1alpha1.AnnotationRefreshRequestedAt)
+	case failure.Terminal && failure.Reason == v1alpha1.ReasonRefreshOutcomeUnknown:
 		return failure.Message + "; an earlier call was cut off and has probably spent the refresh token; " + f.remedy()
 	case failure.Terminal:
 		return failure.Message + "; " + f.remedy()
@@ -314,9 +300,6 @@ func (f Facts) explain(failure *Failure) string {
 	return failure.Message
 }
 
-// requestAnnotation is the API's name of the annotation that asks for a refresh.
-const requestAnnotation = "oauth-operator.io/refresh-requested-at"
-
 // resend says when a refresh token that may be spent is sent again.
 func (f Facts) resend(failure *Failure) string {
 	if f.Record.Failure != failure {
@@ -324,7 +307,7 @@ func (f Facts) resend(failure *Failure) string {
 	}
 	switch at, ok := f.Record.resendDue(); {
 	case !ok:
-		return "; it is sent again only on request (annotation " + requestAnnotation + "), because the access token never expires"
+		return "; it is sent again only on request (annotation " + v1alpha1.AnnotationRefreshRequestedAt + "), because the access token never expires"
 	case at.IsZero():
 		return ", and is sent again because no access token that works can be lost by it"
 	default:
@@ -338,7 +321,7 @@ func (f Facts) remedy() string {
 	case RefreshToken:
 		return "put a new refresh token into the Secret that spec.grant.refreshToken.secretRef names"
 	case ClientCredentials:
-		return "change the application, its client Secret or this connection, or request a refresh (annotation " + requestAnnotation + ")"
+		return "change the application, its client Secret or this connection, or request a refresh (annotation " + v1alpha1.AnnotationRefreshRequestedAt + ")"
 	case AuthorizationCode:
 	}
 	return "authorize again with a new code"

@@ -8,19 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/sensitive"
-)
-
-// Reasons that a failure can have. They are the API's; the controller's tests hold them equal.
-const (
-	reasonInvalidGrant           = "InvalidGrant"
-	reasonInvalidClient          = "InvalidClient"
-	reasonUnauthorizedClient     = "UnauthorizedClient"
-	reasonRefreshRejected        = "RefreshRejected"
-	reasonExchangeRejected       = "ExchangeRejected"
-	reasonRefreshOutcomeUnknown  = "RefreshOutcomeUnknown"
-	reasonExchangeOutcomeUnknown = "ExchangeOutcomeUnknown"
-	reasonProviderUnavailable    = "ProviderUnavailable"
 )
 
 // Concern is what a provider's refusal is about; it decides everything that follows.
@@ -191,7 +180,7 @@ func (f *Failure) forNewCredential() *Failure {
 	if f == nil {
 		return nil
 	}
-	return &Failure{Reason: reasonProviderUnavailable, Count: f.Count, FirstAt: f.FirstAt, Basis: f.Basis}
+	return &Failure{Reason: v1alpha1.ReasonProviderUnavailable, Count: f.Count, FirstAt: f.FirstAt, Basis: f.Basis}
 }
 
 func (r *Record) failInput(before *Record, call Call, refusal Refusal, now time.Time) {
@@ -205,7 +194,7 @@ func (r *Record) failInput(before *Record, call Call, refusal Refusal, now time.
 		return
 	}
 	result := AuthorizationFailed
-	if r.InputFailure.Reason == reasonExchangeOutcomeUnknown {
+	if r.InputFailure.Reason == v1alpha1.ReasonExchangeOutcomeUnknown {
 		result = AuthorizationUnknown
 	}
 	r.Authorization = &Authorization{
@@ -229,21 +218,21 @@ func fail(previous *Failure, call Call, refusal Refusal, now time.Time) *Failure
 	uncertain := false
 	if previous != nil {
 		f.Count, f.FirstAt = previous.Count+1, previous.FirstAt
-		uncertain = previous.OutcomeUnknown || previous.Reason == reasonRefreshOutcomeUnknown
+		uncertain = previous.OutcomeUnknown || previous.Reason == v1alpha1.ReasonRefreshOutcomeUnknown
 	}
 	if previous.stands(call) && refusal.Concern != ConcernsGrant {
 		return previous.again(f)
 	}
 	switch refusal.Concern {
 	case ConcernsGrant:
-		f.Reason, f.Terminal = reasonInvalidGrant, true
+		f.Reason, f.Terminal = v1alpha1.ReasonInvalidGrant, true
 		if uncertain {
-			f.Reason = reasonRefreshOutcomeUnknown
+			f.Reason = v1alpha1.ReasonRefreshOutcomeUnknown
 		}
 	case ConcernsClient:
-		f.Reason = reasonInvalidClient
+		f.Reason = v1alpha1.ReasonInvalidClient
 		if refusal.Unauthorized {
-			f.Reason = reasonUnauthorizedClient
+			f.Reason = v1alpha1.ReasonUnauthorizedClient
 		}
 		f.OutcomeUnknown = uncertain
 		f.NextAttemptAt = now.Add(backoff(1, transientLimit, call.UID))
@@ -261,11 +250,11 @@ func fail(previous *Failure, call Call, refusal Refusal, now time.Time) *Failure
 func (f *Failure) passing(call Call, refusal Refusal, now time.Time) {
 	switch {
 	case call.Action == Exchange && refusal.OutcomeUnknown:
-		f.Reason, f.Terminal = reasonExchangeOutcomeUnknown, true
+		f.Reason, f.Terminal = v1alpha1.ReasonExchangeOutcomeUnknown, true
 	case refusal.interrupted:
-		f.Reason = reasonRefreshOutcomeUnknown
+		f.Reason = v1alpha1.ReasonRefreshOutcomeUnknown
 	default:
-		f.Reason = reasonProviderUnavailable
+		f.Reason = v1alpha1.ReasonProviderUnavailable
 		f.NextAttemptAt = now.Add(transientBackoff(f.Count, refusal.RetryAfter, call.UID))
 	}
 }
@@ -290,17 +279,17 @@ func (f *Failure) again(latest *Failure) *Failure {
 // reject handles a definite refusal that names no OAuth error. It proves nothing about a refresh token, so it is tried
 // again; a code is never sent again after an answer.
 func (f *Failure) reject(previous *Failure, call Call, refusal Refusal, now time.Time) {
-	f.Reason = reasonRefreshRejected
-	if previous == nil || previous.Reason != reasonRefreshRejected || previous.Basis != call.Basis {
+	f.Reason = v1alpha1.ReasonRefreshRejected
+	if previous == nil || previous.Reason != v1alpha1.ReasonRefreshRejected || previous.Basis != call.Basis {
 		f.Count, f.FirstAt = 1, now
 	}
 	switch {
 	case call.Action == Exchange:
-		f.Reason, f.Terminal = reasonExchangeRejected, true
+		f.Reason, f.Terminal = v1alpha1.ReasonExchangeRejected, true
 	case f.Count >= rejectionAttempts && now.Sub(f.FirstAt) >= rejectionPeriod:
 		f.Terminal = true
 		if f.OutcomeUnknown {
-			f.Reason = reasonRefreshOutcomeUnknown
+			f.Reason = v1alpha1.ReasonRefreshOutcomeUnknown
 		}
 	default:
 		f.NextAttemptAt = now.Add(rejectionBackoff(f.Count, refusal.RetryAfter, call.UID))

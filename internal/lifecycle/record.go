@@ -7,6 +7,7 @@ package lifecycle
 import (
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
 
@@ -132,7 +133,7 @@ type Failure struct {
 // undecided tells that no answer has ever condemned the credential itself, so that a changed configuration or a request
 // may still bring it back.
 func (f *Failure) undecided() bool {
-	return f.Reason == reasonRefreshRejected || (f.Reason == reasonRefreshOutcomeUnknown && f.OutcomeUnknown)
+	return f.Reason == v1alpha1.ReasonRefreshRejected || (f.Reason == v1alpha1.ReasonRefreshOutcomeUnknown && f.OutcomeUnknown)
 }
 
 // AuthorizationResult is how an authorization ended; the values are those of the API.

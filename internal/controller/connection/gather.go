@@ -151,7 +151,8 @@ func requestedScopes(connection *v1alpha1.OAuthConnection, application *v1alpha1
 // applicationNotReady says why an application cannot be used. A grant that is held goes on with the client that was
 // kept last: a Secret that is missing for a while, or a mistake in a new spec, must not let grants die.
 func applicationNotReady(s *scope) *lifecycle.Verdict {
-	application, message := s.application, ""
+	application := s.application
+	var message string
 	switch {
 	case !application.DeletionTimestamp.IsZero():
 		message = "is being deleted"

@@ -213,6 +213,6 @@ func (r *Reconciler) gatherOrphan(ctx context.Context, name types.NamespacedName
 		return nil, err
 	}
 	s.facts.Deletion = r.deletionOf(s)
-	s.facts.Deletion.RequestedAt = entry.Record.OrphanedSince.Add(orphanConfirmation)
+	s.facts.Deletion.RequestedAt = r.sinceStart(entry.Record.OrphanedSince.Add(orphanConfirmation))
 	return s, nil
 }

@@ -67,6 +67,8 @@ type Options struct {
 
 	// Process names this process in marks.
 	Process string
+	// StartedAt is when this process started.
+	StartedAt time.Time
 	// RevocationTimeout bounds how long a deletion waits for the provider.
 	RevocationTimeout time.Duration
 	// Watched tells whether a namespace is one that the operator may look at.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -23,10 +24,18 @@ import (
 func (r *Reconciler) deletionOf(s *scope) *lifecycle.Deletion {
 	d := &lifecycle.Deletion{Timeout: r.RevocationTimeout, Revocable: revocability(s)}
 	if s.connection != nil {
-		d.RequestedAt = s.connection.DeletionTimestamp.Time
+		d.RequestedAt = r.sinceStart(s.connection.DeletionTimestamp.Time)
 		d.Orphan = s.connection.Spec.DeletionPolicy == v1alpha1.DeletionOrphan
 	}
 	return d
+}
+
+// sinceStart is when this process could first try: an operator that was away has not tried yet.
+func (r *Reconciler) sinceStart(wanted time.Time) time.Time {
+	if wanted.Before(r.StartedAt) {
+		return r.StartedAt
+	}
+	return wanted
 }
 
 func revocability(s *scope) lifecycle.Revocability {
