@@ -121,7 +121,10 @@ func killAt(t *testing.T, s scenario, at event) {
 		if w.journal.caught() {
 			return nil
 		}
-		// Patches of status may be fewer than in the run that the events are from.
+		if !strings.HasSuffix(at.what, "/status") {
+			return errors.New("want the event to happen")
+		}
+		// Patches of status may be fewer than in the run that the events are from: then the kill comes at the end.
 		seen, err := w.look(connectionName)
 		return errors.Join(err, w.working(seen), s.done(w, before)(seen))
 	})

@@ -94,3 +94,12 @@ func (p *process) exit(t testing.TB) int {
 	}
 	return p.command.ProcessState.ExitCode()
 }
+
+// finish ends it in good order.
+func (p *process) finish(t testing.TB) {
+	t.Helper()
+	p.terminate(t)
+	if code := p.exit(t); code != 0 {
+		t.Fatalf("the program ended with %d after SIGTERM", code)
+	}
+}

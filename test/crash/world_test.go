@@ -38,7 +38,7 @@ const (
 
 // world is all that one scenario has to itself.
 type world struct {
-	t *testing.T
+	t testing.TB
 	// operator is the operator's namespace, namespace the user's.
 	operator, namespace string
 	config              *rest.Config
@@ -52,7 +52,7 @@ type world struct {
 
 // newWorld makes namespaces, the installed role in them, a provider, and a proxy that notes what happens. Codes live long
 // enough for a slow machine.
-func newWorld(t *testing.T, options hostile.Options) *world {
+func newWorld(t testing.TB, options hostile.Options) *world {
 	t.Helper()
 	options.CodeLifetime = time.Hour
 	server, err := hostile.Start(options)
@@ -147,10 +147,9 @@ func (w *world) kill() {
 // finish ends the program in good order.
 func (w *world) finish() {
 	w.t.Helper()
-	w.process.terminate(w.t)
-	if code := w.process.exit(w.t); code != 0 {
-		w.t.Fatalf("the program ended with %d after SIGTERM", code)
-	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.process.finish(w.t)
 }
 
 // settle waits until nothing of a dead process is under way any more.
