@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
@@ -95,8 +96,19 @@ func usable() predicate.Predicate {
 		before, isBefore := e.ObjectOld.(*v1alpha1.OAuthApplication)
 		after, isAfter := e.ObjectNew.(*v1alpha1.OAuthApplication)
 		return isBefore && isAfter &&
-			(before.Generation != after.Generation || before.Status.Phase != after.Status.Phase)
+			(before.Generation != after.Generation || before.Status.Phase != after.Status.Phase || obstacle(before) != obstacle(after))
 	}}
+}
+
+// obstacle is why an application is not ready, which its connections repeat; empty: it is.
+func obstacle(application *v1alpha1.OAuthApplication) string {
+	if application.Status.Phase == v1alpha1.ApplicationActive {
+		return ""
+	}
+	if ready := meta.FindStatusCondition(application.Status.Conditions, v1alpha1.ConditionReady); ready != nil {
+		return ready.Message
+	}
+	return ""
 }
 
 func labelsChanged() predicate.TypedPredicate[*metav1.PartialObjectMetadata] {
@@ -125,10 +137,12 @@ func (r *Reconciler) ofOwnSecret(ctx context.Context, object client.Object) []re
 	case v1alpha1.RecordClient:
 		return r.list(ctx, client.MatchingFields{application.IndexConnectionsByApplication: object.GetAnnotations()[grant.AnnotationApplication]})
 	}
+	// Another connection may wait for the name.
+	requests := r.list(ctx, matchingSecret(object.GetNamespace(), object.GetName()))
 	if owner := metav1.GetControllerOf(object); owner != nil && owner.Kind == "OAuthConnection" {
-		return requestFor(object.GetNamespace() + "/" + owner.Name)
+		requests = append(requests, requestFor(object.GetNamespace()+"/"+owner.Name)...)
 	}
-	return nil
+	return requests
 }
 
 func requestFor(key string) []reconcile.Request {
