@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-logr/zapr"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	corev1 "k8s.io/api/core/v1"
@@ -28,7 +29,12 @@ import (
 	"github.com/oauth-operator/oauth-operator/test/servers/harness"
 )
 
-const patience = 30 * time.Second
+const (
+	// patience is how long something may take on a busy machine.
+	patience = 30 * time.Second
+	// calm is how long nothing may happen to count as nothing.
+	calm = 1500 * time.Millisecond
+)
 
 // loopback is what the servers of tests need to be reachable.
 func loopback() egress.Policy { return egress.Policy{AllowPrivate: []string{"127.0.0.0/8"}} }
@@ -53,11 +59,15 @@ func (l *log) String() string {
 	return l.buffer.String()
 }
 
+// making is held while a controller is put together: controller-runtime's own logger is one for the whole program.
+var making sync.Mutex //nolint:gochecknoglobals // it guards what is global
+
 // running is a controller in this process.
 type running struct {
-	Log  *log
-	stop context.CancelFunc
-	done chan error
+	Log     *log
+	Metrics *prometheus.Registry
+	stop    context.CancelFunc
+	done    chan error
 }
 
 // Stop ends it like SIGTERM does, and returns what Run returned.
@@ -66,35 +76,36 @@ func (r *running) Stop() error {
 	return <-r.done
 }
 
-// startController runs a controller under the role of the installation until the test ends. change may alter its
-// options and the way to the API server.
+// startController runs a controller under the role of the installation until the test ends. It looks at all namespaces,
+// so no other may run meanwhile: tests that run in parallel start a world. change may alter its options and the way to
+// the API server.
 func startController(t *testing.T, change ...func(*controller.Options, *rest.Config)) *running {
 	t.Helper()
-	config, err := plane.Controller(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := &log{}
-	core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), out, zapcore.DebugLevel)
+	config := rest.CopyConfig(installed)
+	r := &running{Log: &log{}, Metrics: prometheus.NewRegistry(), done: make(chan error, 1)}
+	encoder := zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig())
 	options := controller.Options{
 		Namespace: testenv.OperatorNamespace, MetricsBindAddress: "0", HealthProbeBindAddress: "0", Workers: 8,
-		RevocationTimeout: time.Minute, Egress: loopback(), Version: "test", Log: zapr.NewLogger(zap.New(core)),
+		RevocationTimeout: time.Minute, Egress: loopback(), Version: "test", Metrics: r.Metrics,
+		Log: zapr.NewLogger(zap.New(zapcore.NewCore(encoder, r.Log, zapcore.DebugLevel))),
 	}
 	for _, f := range change {
 		f(&options, config)
 	}
+	making.Lock()
 	process, err := controller.New(config, options)
+	making.Unlock()
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{Log: out, stop: cancel, done: make(chan error, 1)}
+	r.stop = cancel
 	go func() { r.done <- process.Run(ctx); close(r.done) }()
 	t.Cleanup(func() {
 		cancel()
 		<-r.done
 		if t.Failed() {
-			t.Logf("controller log:\n%s", out)
+			t.Logf("controller log:\n%s", r.Log)
 		}
 	})
 	return r

@@ -5,15 +5,21 @@
 package integration
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"testing"
+
+	"k8s.io/client-go/rest"
 
 	"github.com/oauth-operator/oauth-operator/internal/testenv"
 )
 
 // plane is the control plane that all tests of the package share; each test has namespaces of its own.
 var plane *testenv.Environment //nolint:gochecknoglobals // TestMain hands it to the tests
+
+// installed is the way to the API server of the controller's own ServiceAccount, with the role of the installation.
+var installed *rest.Config //nolint:gochecknoglobals // TestMain hands it to the tests
 
 func TestMain(m *testing.M) {
 	os.Exit(run(m))
@@ -26,7 +32,12 @@ func run(m *testing.M) int {
 		return 1
 	}
 	plane = environment
-	code := m.Run()
+	code := 1
+	if installed, err = plane.Controller(context.Background()); err == nil {
+		code = m.Run()
+	} else {
+		fmt.Fprintln(os.Stderr, err)
+	}
 	if err := stop(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
