@@ -3,6 +3,7 @@
 package oauth
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
@@ -59,18 +60,21 @@ const (
 	maxDescription = 512
 )
 
-// Error says in one line what failed.
+// Error says in one clause what failed: "invalid_grant: unknown token (HTTP 400 Bad Request)".
 func (e *Error) Error() string {
-	var parts []string
-	for _, part := range []string{e.Code, e.Description} {
-		if part != "" {
-			parts = append(parts, part)
-		}
+	text := strings.TrimSuffix(e.Description, ".") // The sentence goes on.
+	if e.Code != "" && text != "" {
+		text = e.Code + ": " + text
 	}
-	if e.Status != 0 {
-		parts = append(parts, strings.TrimSpace(fmt.Sprintf("HTTP %d %s", e.Status, http.StatusText(e.Status))))
+	text = cmp.Or(text, e.Code)
+	if e.Status == 0 {
+		return text
 	}
-	return strings.Join(parts, ": ")
+	status := strings.TrimSpace(fmt.Sprintf("HTTP %d %s", e.Status, http.StatusText(e.Status)))
+	if text == "" {
+		return status
+	}
+	return text + " (" + status + ")"
 }
 
 // Unwrap returns the cause, for errors.Is and errors.As. Its own text is not scrubbed: show the Error's.

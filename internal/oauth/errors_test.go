@@ -166,3 +166,18 @@ func TestErrorsHideWhatWasSent(t *testing.T) {
 		}
 	}
 }
+
+func TestErrorReadsAsOneClause(t *testing.T) {
+	tests := map[string]oauth.Error{
+		"invalid_client: unknown client (HTTP 401 Unauthorized)": {Code: "invalid_client", Description: "unknown client.", Status: 401},
+		"invalid_grant (HTTP 400 Bad Request)":                   {Code: "invalid_grant", Status: 400},
+		"the answer is not JSON (HTTP 200 OK)":                   {Description: "the answer is not JSON", Status: 200},
+		"HTTP 599":                                               {Status: 599},
+		"connection refused":                                     {Description: "connection refused"},
+	}
+	for want, failure := range tests {
+		if got := failure.Error(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

@@ -49,7 +49,7 @@ func (c *console) command(format string, arguments ...any) {
 
 // row prints a row of the API server's own table, as `kubectl get --watch` does, unless only the age has changed.
 func (c *console) row(columns []metav1.TableColumnDefinition, row metav1.TableRow) {
-	var header, line, comparable []string
+	var header, line, key []string
 	for i, column := range columns {
 		if column.Priority > 0 {
 			continue
@@ -63,13 +63,13 @@ func (c *console) row(columns []metav1.TableColumnDefinition, row metav1.TableRo
 		header = append(header, fmt.Sprintf("%-*s", width, strings.ToUpper(column.Name)))
 		line = append(line, fmt.Sprintf("%-*s", width, cell))
 		if column.Name != "Age" {
-			comparable = append(comparable, cell)
+			key = append(key, cell)
 		}
 	}
-	if len(comparable) == 0 || slices.Equal(c.rows[comparable[0]], comparable) {
+	if len(key) == 0 || slices.Equal(c.rows[key[0]], key) {
 		return
 	}
-	c.rows[comparable[0]] = comparable
+	c.rows[key[0]] = key
 	if !c.headed {
 		c.say("  %s", strings.TrimRight(strings.Join(header, "   "), " "))
 		c.headed = true

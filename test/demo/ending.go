@@ -21,7 +21,11 @@ import (
 func (s *story) revoke(ctx context.Context) error {
 	s.out.step("Delete a connection: its tokens are revoked at the provider")
 	token := s.state.token(tokenSecret)
-	expiry := s.state.connections[codeConnection].Status.AccessTokenExpiresAt
+	subject := s.state.connections[codeConnection]
+	if subject == nil || subject.Status.AccessTokenExpiresAt == nil {
+		return fmt.Errorf("connection %s holds no token that could be revoked: somebody has changed it", codeConnection)
+	}
+	expiry := subject.Status.AccessTokenExpiresAt
 	if err := s.expectActive(ctx, token, true); err != nil {
 		return err
 	}

@@ -61,7 +61,11 @@ func (s *story) tell(ctx context.Context) error {
 	for _, part := range []func(context.Context) error{
 		s.applySamples, s.exchange, s.importGrant, s.refresh, s.repair, s.suspend, s.lookAround, s.revoke, s.uninstall, s.measure,
 	} {
-		if err := part(ctx); err != nil {
+		err := part(ctx)
+		if err != nil && ctx.Err() != nil {
+			return context.Cause(ctx) // Whatever failed, failed because of it.
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -229,7 +233,7 @@ func (s *story) compare(ctx context.Context, before, after string) error {
 	}
 	s.out.say("  > Secret %s holds a new token. The OAuth server says: new one active: %t, the one before active: %t", tokenSecret, is, was)
 	if was || !is {
-		return fmt.Errorf("Secret %s does not hold the token that works", tokenSecret)
+		return fmt.Errorf("the token in Secret %s is not the one that works", tokenSecret)
 	}
 	return nil
 }
@@ -303,4 +307,3 @@ func (s *story) lookAround(ctx context.Context) error {
 		}
 	}
 }
-

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,46 +39,51 @@ func (c change) decode(into any) error {
 	return nil
 }
 
+// errBusy : the API server asks for patience; its caches are being filled.
+var errBusy = errors.New("the API server is busy")
+
 // watchTable sends the rows of a resource as they change until ctx ends. path is below the API server's root. Should the
-// watch end earlier, a change with err says so.
+// watch end earlier, or not begin, a change with err says so.
 func watchTable(ctx context.Context, config *rest.Config, path string, changes chan<- change) error {
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return fmt.Errorf("watch %s: %w", path, err)
 	}
-	var response *http.Response
 	bounded, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	// An API server whose caches are being filled asks for patience (429).
-	err = testenv.Wait(bounded, func() (err error) {
-		response, err = openWatch(ctx, client, strings.TrimSuffix(config.Host, "/")+path)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("watch %s: %w", path, err)
-	}
 	go func() {
-		defer response.Body.Close()
-		err := stream(ctx, path, response.Body, changes)
-		send(ctx, changes, change{path: path, err: err})
+		defer cancel()
+		var ended error
+		err := testenv.Wait(bounded, func() error {
+			ended = follow(ctx, client, strings.TrimSuffix(config.Host, "/"), path, changes)
+			if errors.Is(ended, errBusy) {
+				return ended
+			}
+			return nil
+		})
+		send(ctx, changes, change{path: path, err: fmt.Errorf("watch %s: %w", path, cmp.Or(err, ended))})
 	}()
 	return nil
 }
 
-func openWatch(ctx context.Context, client *http.Client, url string) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"?watch=true&includeObject=Object", nil)
+// follow reads one watch until it ends, which is always an error.
+func follow(ctx context.Context, client *http.Client, server, path string, changes chan<- change) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, server+path+"?watch=true&includeObject=Object", nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	request.Header.Set("Accept", tableFormat)
 	response, err := client.Do(request)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if response.StatusCode != http.StatusOK {
-		return nil, errors.Join(fmt.Errorf("the API server answered %s", response.Status), response.Body.Close())
+	defer response.Body.Close()
+	switch response.StatusCode {
+	case http.StatusOK:
+		return stream(ctx, path, response.Body, changes)
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return fmt.Errorf("%w: %s", errBusy, response.Status)
 	}
-	return response, nil
+	return fmt.Errorf("the API server answered %s", response.Status)
 }
 
 // stream reads watch events. The columns come with the first one only.
@@ -87,14 +93,14 @@ func stream(ctx context.Context, path string, body io.Reader, changes chan<- cha
 	for {
 		var event metav1.WatchEvent
 		if err := decoder.Decode(&event); err != nil {
-			return fmt.Errorf("the watch of %s has ended: %w", path, err)
+			return err
 		}
 		var table metav1.Table
 		if err := json.Unmarshal(event.Object.Raw, &table); err != nil {
-			return fmt.Errorf("read a table of %s: %w", path, err)
+			return fmt.Errorf("read a table: %w", err)
 		}
 		if table.Kind != "Table" {
-			return fmt.Errorf("the watch of %s has ended: %s", path, event.Object.Raw)
+			return fmt.Errorf("the API server ended it: %s", event.Object.Raw)
 		}
 		if len(table.ColumnDefinitions) > 0 {
 			columns = table.ColumnDefinitions
