@@ -15,3 +15,5 @@ mkdir -p "$output/api/v1alpha1" "$output/config/crd/bases" "$output/config/rbac"
 "$controller_gen" crd paths=./api/... output:crd:dir="$output/config/crd/bases"
 "$controller_gen" rbac:roleName=oauth-operator-controller paths=./internal/... \
 	output:rbac:dir="$output/config/rbac"
+mkdir -p "$output/docs"
+go run ./hack/apidoc "$output/config/crd/bases" "$output/docs/reference.md"
