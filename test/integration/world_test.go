@@ -53,6 +53,7 @@ type world struct {
 	names   atomic.Int32
 	mu      sync.Mutex
 	servers []provider
+	secrets []string
 }
 
 // newWorld starts a controller that watches 1 + more namespaces. When it has ended, its log holds no secret of any server
@@ -83,9 +84,25 @@ func (w *world) noLeak(t *testing.T, where, text string) {
 			}
 		}
 	}
-	if strings.Contains(text, harness.DefaultClient().Secret) {
-		t.Errorf("%s shows the client secret", where)
+	for _, secret := range append(w.secrets, harness.DefaultClient().Secret) {
+		if strings.Contains(text, secret) {
+			t.Errorf("%s shows a client secret or verifier", where)
+		}
 	}
+}
+
+// mustNotShow adds secrets that no server has issued.
+func (w *world) mustNotShow(secrets ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.secrets = append(w.secrets, secrets...)
+}
+
+// patient is the context of reads that are repeated until a test gives up.
+func patient() context.Context { return context.Background() }
+
+func key(namespace, name string) types.NamespacedName {
+	return types.NamespacedName{Namespace: namespace, Name: name}
 }
 
 // name returns a name that no other object of this world has.
