@@ -53,6 +53,10 @@ const leaseName = "oauth-operator-controller"
 // maxTransports bounds the pools of connections to providers: one for each CA bundle in use.
 const maxTransports = 256
 
+// readyWait is how long a readiness probe may wait for the caches: less than the second after which a kubelet gives up, so
+// that it gets an answer.
+const readyWait = 500 * time.Millisecond
+
 // Options of the controller process.
 type Options struct {
 	// Namespace is the operator's own.
@@ -187,11 +191,18 @@ func newInputCache(mgr ctrl.Manager, config *rest.Config, options Options) (cach
 	if err != nil {
 		return nil, fmt.Errorf("make the cache of inputs: %w", err)
 	}
-	if err := mgr.Add(inputs); err != nil {
+	if err := mgr.Add(standbyToo{inputs}); err != nil {
 		return nil, fmt.Errorf("add the cache of inputs: %w", err)
 	}
 	return inputs, nil
 }
+
+// standbyToo starts a cache before the lease is held, as the manager does with its own: a standby is ready when its
+// caches are filled.
+type standbyToo struct{ cache.Cache }
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
+func (standbyToo) NeedLeaderElection() bool { return false }
 
 // stripMetadata keeps what events are matched by; labels matter for namespaces alone.
 func stripMetadata(object any) (any, error) {
@@ -281,7 +292,7 @@ func registerIndexes(mgr ctrl.Manager) error {
 // addProbes makes liveness independent of the API server, and readiness mean that the caches are filled.
 func (p *Process) addProbes(inputs cache.Cache) error {
 	ready := func(request *http.Request) error {
-		ctx, cancel := context.WithTimeout(request.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(request.Context(), readyWait)
 		defer cancel()
 		if !p.manager.GetCache().WaitForCacheSync(ctx) || !inputs.WaitForCacheSync(ctx) {
 			return errors.New("the caches are not filled yet")
