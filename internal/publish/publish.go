@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/oauth-operator/oauth-operator/internal/ownwrites"
 )
 
 // Outcome is what Publish had to do.
@@ -77,6 +79,8 @@ type Publisher struct {
 	mu sync.Mutex
 	// published holds a digest of what this process last published of each connection.
 	published map[types.UID][sha256.Size]byte
+	// own tells what the cache does not show yet.
+	own ownwrites.Versions
 }
 
 // New returns a Publisher.
@@ -150,6 +154,8 @@ func (p *Publisher) apply(ctx context.Context, want *corev1.Secret, uid types.UI
 		return p.create(ctx, want, uid)
 	case err != nil:
 		return Unchanged, fmt.Errorf("read Secret %s: %w", client.ObjectKeyFromObject(want), err)
+	case !p.own.Visible(existing):
+		return Unchanged, apierrors.NewConflict(corev1.Resource("secrets"), existing.Name, errors.New("the cache does not show our last write yet"))
 	}
 	return p.converge(ctx, existing, want, uid)
 }
@@ -191,6 +197,7 @@ func (p *Publisher) converge(ctx context.Context, existing, want *corev1.Secret,
 	if err := p.writer.Update(ctx, update); err != nil {
 		return Unchanged, writeError("update", err, want, existing)
 	}
+	p.own.Wrote(update)
 	return Updated, nil
 }
 
@@ -267,6 +274,7 @@ func (p *Publisher) delete(ctx context.Context, secret *corev1.Secret) error {
 	if err := terminating(secret); err != nil {
 		return err
 	}
+	p.own.Forget(secret.UID)
 	err := p.writer.Delete(ctx, secret, client.Preconditions{
 		UID:             new(secret.UID),
 		ResourceVersion: new(secret.ResourceVersion),

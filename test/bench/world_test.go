@@ -7,6 +7,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -54,40 +55,57 @@ func run(m *testing.M) int {
 	return code
 }
 
-// counter counts the answered writes of a controller by kind, and tells when enough have come.
+// counter sees the writes of a controller, and tells when enough connections have been refreshed down to their status.
 type counter struct {
-	next     http.RoundTripper
-	statuses atomic.Int64
-	mu       sync.Mutex
-	want     int64
-	reached  chan struct{}
+	next      http.RoundTripper
+	writes    atomic.Int64
+	mu        sync.Mutex
+	refreshed map[string]bool // paths of status patches
+	want      int
+	reached   chan struct{}
 }
 
 func (c *counter) RoundTrip(request *http.Request) (*http.Response, error) {
+	refresh := request.Method == http.MethodPatch && strings.HasSuffix(request.URL.Path, "/status") &&
+		strings.Contains(bodyOf(request), `"lastRefreshedAt"`)
 	response, err := c.next.RoundTrip(request)
-	if err == nil && response.StatusCode == http.StatusOK && request.Method == http.MethodPatch &&
-		strings.HasSuffix(request.URL.Path, "/status") && strings.Contains(request.URL.Path, "/oauthconnections/") {
-		c.count()
+	if request.Method != http.MethodGet {
+		c.writes.Add(1)
+	}
+	if refresh && err == nil && response.StatusCode == http.StatusOK {
+		c.count(request.URL.Path)
 	}
 	return response, err
 }
 
-func (c *counter) count() {
-	n := c.statuses.Add(1)
+func bodyOf(request *http.Request) string {
+	body, err := request.GetBody()
+	if err != nil {
+		return ""
+	}
+	content, err := io.ReadAll(body)
+	if err != nil {
+		return ""
+	}
+	return string(content)
+}
+
+func (c *counter) count(path string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.reached != nil && n >= c.want {
+	c.refreshed[path] = true
+	if c.reached != nil && len(c.refreshed) >= c.want {
 		close(c.reached)
 		c.reached = nil
 	}
 }
 
-// after returns a channel that is closed when n more status patches have been answered.
+// after returns a channel that is closed when n connections have been refreshed.
 func (c *counter) after(n int) <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	reached := make(chan struct{})
-	c.want, c.reached = c.statuses.Load()+int64(n), reached
+	c.want, c.reached = n, reached
 	return reached
 }
 
@@ -98,7 +116,7 @@ func startController(b *testing.B, namespace string) (writes *counter, stop func
 	if err != nil {
 		b.Fatal(err)
 	}
-	writes = &counter{}
+	writes = &counter{refreshed: map[string]bool{}}
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { writes.next = next; return writes })
 	process, err := controller.New(config, controller.Options{
 		Namespace: testenv.OperatorNamespace, WatchNamespaces: []string{namespace}, MetricsBindAddress: "0",

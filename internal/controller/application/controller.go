@@ -20,6 +20,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/callqueue"
+	"github.com/oauth-operator/oauth-operator/internal/ownwrites"
 	"github.com/oauth-operator/oauth-operator/internal/provider"
 	"github.com/oauth-operator/oauth-operator/internal/registration"
 )
@@ -75,7 +76,7 @@ type Reconciler struct {
 	rules    rules
 	attempts attempts
 	wake     wake
-	own      ownWrites
+	own      ownwrites.Versions
 }
 
 func newReconciler(options Options) *Reconciler {
@@ -97,13 +98,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	application := &v1alpha1.OAuthApplication{}
 	err := r.options.Client.Get(ctx, request.NamespacedName, application)
 	if apierrors.IsNotFound(err) {
-		r.own.forget(request.NamespacedName)
 		return ctrl.Result{}, r.release(ctx, request.NamespacedName, "")
 	}
 	if err != nil {
 		return ctrl.Result{}, fmt.Errorf("read the application: %w", err)
 	}
-	if !r.own.visible(application) {
+	if !r.own.Visible(application) {
 		return ctrl.Result{RequeueAfter: retryConflict}, nil
 	}
 	result, err := r.pass(ctx, application)
@@ -168,6 +168,7 @@ func (r *Reconciler) passDeleted(ctx context.Context, application *v1alpha1.OAut
 		return ctrl.Result{}, fmt.Errorf("remove the finalizer: %w", err)
 	}
 	r.attempts.forget(application.UID)
+	r.own.Forget(application.UID)
 	if f.connections.Total > 0 {
 		leftConnections(f.connections.Total).record(r.options.Recorder, before)
 	}
@@ -184,7 +185,7 @@ func (r *Reconciler) addFinalizer(ctx context.Context, application *v1alpha1.OAu
 	if err != nil {
 		return fmt.Errorf("add the finalizer: %w", err)
 	}
-	r.own.remember(application)
+	r.own.Wrote(application)
 	return nil
 }
 
@@ -202,7 +203,7 @@ func (r *Reconciler) report(ctx context.Context, application *v1alpha1.OAuthAppl
 	if err != nil {
 		return fmt.Errorf("patch the status: %w", err)
 	}
-	r.own.remember(application)
+	r.own.Wrote(application)
 	for _, item := range news {
 		item.record(r.options.Recorder, application)
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -206,37 +205,4 @@ func (w *wake) enqueue(application types.NamespacedName) {
 	if w.queue != nil {
 		w.queue.Add(reconcile.Request{NamespacedName: application})
 	}
-}
-
-// ownWrites remembers the versions that this process wrote, so that no pass decides on what it has overtaken itself.
-type ownWrites struct {
-	mu       sync.Mutex
-	versions map[types.NamespacedName]uint64
-}
-
-func (o *ownWrites) remember(application *v1alpha1.OAuthApplication) {
-	version, err := strconv.ParseUint(application.ResourceVersion, 10, 64)
-	if err != nil {
-		return // Then a stale pass costs a conflict.
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.versions == nil {
-		o.versions = map[types.NamespacedName]uint64{}
-	}
-	o.versions[client.ObjectKeyFromObject(application)] = version
-}
-
-// visible tells whether what the cache shows is at least as new as the newest own write.
-func (o *ownWrites) visible(application *v1alpha1.OAuthApplication) bool {
-	version, err := strconv.ParseUint(application.ResourceVersion, 10, 64)
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return err != nil || version >= o.versions[client.ObjectKeyFromObject(application)]
-}
-
-func (o *ownWrites) forget(application types.NamespacedName) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	delete(o.versions, application)
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/internal/grant"
 	"github.com/oauth-operator/oauth-operator/internal/lifecycle"
 	"github.com/oauth-operator/oauth-operator/internal/oauth"
+	"github.com/oauth-operator/oauth-operator/internal/ownwrites"
 	"github.com/oauth-operator/oauth-operator/internal/publish"
 	"github.com/oauth-operator/oauth-operator/internal/registration"
 )
@@ -82,6 +83,7 @@ type Reconciler struct {
 	Options
 	marks marks
 	waker waker
+	own   ownwrites.Versions
 }
 
 // New makes a Reconciler.
@@ -99,6 +101,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err != nil {
 		return ctrl.Result{}, fmt.Errorf("read connection: %w", err)
 	}
+	if !r.own.Visible(connection) {
+		return ctrl.Result{RequeueAfter: staleRetry}, nil
+	}
 	result, err := r.reconcile(ctx, connection)
 	if apierrors.IsConflict(err) || errors.Is(err, grant.ErrConflict) {
 		// Our view is behind; the event that brings it up to date is on its way.
@@ -109,7 +114,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 }
 
 // staleRetry is when a pass on a stale view is repeated.
-const staleRetry = 50 * time.Millisecond
+const staleRetry = 20 * time.Millisecond
 
 func (r *Reconciler) reconcile(ctx context.Context, connection *v1alpha1.OAuthConnection) (ctrl.Result, error) {
 	if connection.DeletionTimestamp.IsZero() {
@@ -135,6 +140,9 @@ func (r *Reconciler) reconcile(ctx context.Context, connection *v1alpha1.OAuthCo
 		return ctrl.Result{}, nil
 	}
 	publication, publishErr := r.publish(ctx, s)
+	if apierrors.IsConflict(publishErr) {
+		return ctrl.Result{}, publishErr // Seen on a stale view: nothing to report.
+	}
 	if err := r.report(ctx, s, publication); err != nil {
 		return ctrl.Result{}, err
 	}
@@ -166,6 +174,7 @@ func (r *Reconciler) patchFinalizers(
 	if err := r.Client.Patch(ctx, connection, patch); err != nil {
 		return fmt.Errorf("change finalizers: %w", err)
 	}
+	r.own.Wrote(connection)
 	return nil
 }
 

@@ -132,6 +132,7 @@ func (r *Reconciler) release(ctx context.Context, s *scope, givenUp bool) error 
 		}
 	}
 	err := r.patchFinalizers(ctx, connection, controllerutil.RemoveFinalizer)
+	r.own.Forget(connection.UID)
 	if apierrors.IsNotFound(errors.Unwrap(err)) {
 		return nil
 	}

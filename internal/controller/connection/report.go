@@ -95,6 +95,7 @@ func (r *Reconciler) patchStatus(
 		s.connection.Status = before.Status
 		return fmt.Errorf("patch status: %w", client.IgnoreNotFound(err))
 	}
+	r.own.Wrote(s.connection)
 	tell(&before.Status)
 	return nil
 }
@@ -132,7 +133,9 @@ func fillFromRecord(status *v1alpha1.OAuthConnectionStatus, record *lifecycle.Re
 		status.AccessTokenExpiresAt = timeOf(record.Expiry.At)
 	}
 	status.RefreshTokenExpiresAt = timeOf(record.RefreshTokenExpiresAt)
-	status.ObservedRefreshRequest = record.RefreshRequest
+	if record.Attempt == nil { // Only an attempt that has ended answers a request.
+		status.ObservedRefreshRequest = record.RefreshRequest
+	}
 	if a := record.Authorization; a != nil {
 		status.LastAuthorization = &v1alpha1.LastAuthorization{
 			ID: a.ID, Outcome: v1alpha1.AuthorizationOutcome(a.Result), Reason: a.Reason, Message: a.Message,
