@@ -154,7 +154,7 @@ func TestPublishConverges(t *testing.T) {
 			if test.existing.Labels != nil {
 				want.Labels["team"] = "a"
 			}
-			want.ResourceVersion = got.ResourceVersion
+			want.ResourceVersion, want.UID = got.ResourceVersion, got.UID
 			if test.outcome == Unchanged {
 				want.Immutable = test.existing.Immutable
 			}
@@ -203,6 +203,16 @@ func TestPublishWhileTheCacheLags(t *testing.T) {
 		w.stale = newAPI()
 		w.publish(t, desired(), Result{Outcome: Unchanged})
 		w.wantCalls(t, "create crm-token", "get crm-token")
+	})
+	t.Run("behind our own update", func(t *testing.T) {
+		w := newWorld(t, published(desired(), func(s *corev1.Secret) { s.Data["access_token"] = []byte("older") }))
+		w.stale = newAPI(w.secret(t, "crm-token"))
+		w.publish(t, desired(), Result{Outcome: Updated})
+		w.wantCalls(t, "update crm-token")
+		if _, err := w.publisher.Publish(t.Context(), desired()); !apierrors.IsConflict(err) {
+			t.Errorf("Publish = %v, want a conflict, which is tried again", err)
+		}
+		w.wantCalls(t)
 	})
 	t.Run("behind somebody's deletion", func(t *testing.T) {
 		w := newWorld(t)

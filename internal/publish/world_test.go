@@ -4,6 +4,7 @@ package publish
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -45,6 +46,8 @@ type world struct {
 	publisher *Publisher
 	api       client.WithWatch
 	calls     []string
+	// incarnation is what the UID of the next Secret of a name ends in.
+	incarnation map[string]string
 	// fail, when set, answers a call in place of the API server.
 	fail func(call string) error
 	// stale, when set, is what the cache shows in place of what there is.
@@ -55,7 +58,10 @@ type world struct {
 
 func newWorld(t *testing.T, secrets ...*corev1.Secret) *world {
 	t.Helper()
-	w := &world{api: newAPI(secrets...)}
+	w := &world{api: newAPI(secrets...), incarnation: map[string]string{}}
+	for _, secret := range secrets {
+		w.incarnation[secret.Name] = "'"
+	}
 	recorded := interceptor.NewClient(w.api, interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
 			return w.call("get "+key.Name, func() error { return c.Get(ctx, key, obj, opts...) })
@@ -66,7 +72,8 @@ func newWorld(t *testing.T, secrets ...*corev1.Secret) *world {
 		},
 		Create: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
 			return w.call(verb("create", opts)+" "+obj.GetName(), func() error {
-				obj.SetUID(types.UID("uid-of-" + obj.GetName()))
+				obj.SetUID(types.UID(fmt.Sprintf("uid-of-%s%s", obj.GetName(), w.incarnation[obj.GetName()])))
+				w.incarnation[obj.GetName()] += "'"
 				return c.Create(ctx, obj, opts...)
 			})
 		},
