@@ -50,6 +50,7 @@ type world struct {
 	operator, namespace string
 	others              []string
 
+	start   func(*testing.T) *running
 	names   atomic.Int32
 	mu      sync.Mutex
 	servers []provider
@@ -64,12 +65,24 @@ func newWorld(t *testing.T, more int, change ...func(*controller.Options, *rest.
 	for range more {
 		w.others = append(w.others, plane.Namespace(t))
 	}
-	t.Cleanup(func() { w.noLeak(t, "the log", w.Log.String()) })
 	own := func(o *controller.Options, _ *rest.Config) {
 		o.Namespace, o.WatchNamespaces = w.operator, append([]string{w.namespace}, w.others...)
 	}
-	w.running = startController(t, append([]func(*controller.Options, *rest.Config){own}, change...)...)
+	w.start = func(t *testing.T) *running {
+		t.Helper()
+		return startController(t, append([]func(*controller.Options, *rest.Config){own}, change...)...)
+	}
+	w.restart(t)
 	return w
+}
+
+// restart runs the controller again, as a new process; the one before must have been stopped.
+func (w *world) restart(t *testing.T) {
+	t.Helper()
+	var r *running
+	t.Cleanup(func() { w.noLeak(t, "the log", r.Log.String()) })
+	r = w.start(t)
+	w.running = r
 }
 
 // noLeak fails the test when a text holds a code or token of a server of this world, or a client secret.
