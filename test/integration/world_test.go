@@ -411,3 +411,18 @@ func absent(object client.Object) error {
 	}
 	return fmt.Errorf("%T %s is there: %w", object, object.GetName(), err)
 }
+
+// waitCount waits until an application has counted one active connection.
+func waitCount(t *testing.T, w *world, application string) {
+	t.Helper()
+	testenv.Eventually(t, patience, func() error {
+		a := &v1alpha1.OAuthApplication{}
+		if err := plane.Client().Get(patient(), key(w.namespace, application), a); err != nil {
+			return err
+		}
+		if c := a.Status.Connections; c == nil || c.Total != 1 || c.Active != 1 {
+			return fmt.Errorf("connections are %+v", c)
+		}
+		return nil
+	})
+}
