@@ -53,6 +53,7 @@ type document struct {
 	FirstAuthorizedAt time.Time                `json:"firstAuthorizedAt,omitzero"`
 	AuthorizedAt      time.Time                `json:"authorizedAt,omitzero"`
 	RefreshedAt       time.Time                `json:"refreshedAt,omitzero"`
+	Previous          string                   `json:"previous,omitempty"`
 	Unrotated         int                      `json:"unrotated,omitempty"`
 	Attempt           *lifecycle.Attempt       `json:"attempt,omitempty"`
 	SpentInput        string                   `json:"spentInput,omitempty"`
@@ -76,7 +77,7 @@ func encode(r *lifecycle.Record) ([]byte, error) {
 		AccessToken: r.AccessToken.Reveal(), RefreshToken: r.RefreshToken.Reveal(), TokenType: r.TokenType,
 		Scopes: r.Scopes, RequestedScopes: r.RequestedScopes, IssuedAt: r.IssuedAt, Expiry: r.Expiry,
 		RefreshTokenExpiresAt: r.RefreshTokenExpiresAt, GrantType: string(r.GrantType), ID: r.ID, Subject: r.Subject,
-		Replaced: replaced, FirstAuthorizedAt: r.FirstAuthorizedAt, AuthorizedAt: r.AuthorizedAt,
+		Replaced: replaced, Previous: r.Previous.Reveal(), FirstAuthorizedAt: r.FirstAuthorizedAt, AuthorizedAt: r.AuthorizedAt,
 		RefreshedAt: r.RefreshedAt, Unrotated: r.Unrotated, Attempt: r.Attempt, SpentInput: r.SpentInput,
 		InputVersion: r.InputVersion, Failure: r.Failure, InputFailure: r.InputFailure,
 		Authorization: r.Authorization, RefreshRequest: r.RefreshRequest, Revocation: r.Revocation,
@@ -104,7 +105,7 @@ func decode(secret *corev1.Secret) (*lifecycle.Record, error) {
 			Scopes: d.Scopes, RequestedScopes: d.RequestedScopes, IssuedAt: d.IssuedAt, Expiry: d.Expiry,
 			RefreshTokenExpiresAt: d.RefreshTokenExpiresAt, GrantType: lifecycle.GrantType(d.GrantType), ID: d.ID, Subject: d.Subject,
 		},
-		FirstAuthorizedAt: d.FirstAuthorizedAt, AuthorizedAt: d.AuthorizedAt, RefreshedAt: d.RefreshedAt,
+		Previous: sensitive.New(d.Previous), FirstAuthorizedAt: d.FirstAuthorizedAt, AuthorizedAt: d.AuthorizedAt, RefreshedAt: d.RefreshedAt,
 		Unrotated: d.Unrotated, Attempt: d.Attempt, SpentInput: d.SpentInput, InputVersion: d.InputVersion,
 		Failure: d.Failure, InputFailure: d.InputFailure, Authorization: d.Authorization, RefreshRequest: d.RefreshRequest,
 		Revocation: d.Revocation, OrphanedSince: d.OrphanedSince, Heir: d.Heir,

@@ -89,7 +89,7 @@ func record(access, refresh string) *lifecycle.Record {
 			Scopes: []string{"a", "b"}, RequestedScopes: []string{"a"}, IssuedAt: start(),
 			Expiry: lifecycle.Expiry{Kind: lifecycle.ExpiryAt, At: start().Add(time.Hour)}, GrantType: lifecycle.AuthorizationCode,
 		},
-		Replaced: []sensitive.String{sensitive.New("replaced-1")},
+		Replaced: []sensitive.String{sensitive.New("replaced-1")}, Previous: sensitive.New("access-0"),
 	}
 }
 
@@ -108,7 +108,7 @@ func TestRecordSurvivesStorage(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := got.Record
-	if !r.AccessToken.Equal(want.AccessToken) || !r.RefreshToken.Equal(want.RefreshToken) || !r.Replaced[0].Equal(want.Replaced[0]) ||
+	if !r.AccessToken.Equal(want.AccessToken) || !r.RefreshToken.Equal(want.RefreshToken) || !r.Replaced[0].Equal(want.Replaced[0]) || !r.Previous.Equal(want.Previous) ||
 		!r.Expiry.At.Equal(want.Expiry.At) || r.Connection != want.Connection || r.Application != want.Application || r.Owner != "alice" {
 		t.Errorf("stored and read back: %+v, want %+v", r, want)
 	}

@@ -79,6 +79,9 @@ func Succeeded(r *Record, call Call, t Tokens, now time.Time) *Record {
 	} else {
 		next.InputFailure = nil
 	}
+	if call.Action == Issue && !r.AccessToken.Equal(next.AccessToken) {
+		next.Previous = r.AccessToken
+	}
 	next.countRotation(call.Action, old)
 	if call.Action == Exchange || call.Action == Import {
 		next.spend(call)

@@ -581,3 +581,16 @@ func TestHeld(t *testing.T) {
 		t.Error("a grant is held as long as there is any token, and only then")
 	}
 }
+
+func TestIssueKeepsThePreviousToken(t *testing.T) {
+	first := &lifecycle.Record{Tokens: lifecycle.Tokens{AccessToken: sensitive.New("one"), GrantType: lifecycle.ClientCredentials}}
+	call := lifecycle.Call{Action: lifecycle.Issue, ID: "a"}
+	second := lifecycle.Succeeded(first, call, lifecycle.Tokens{AccessToken: sensitive.New("two"), GrantType: lifecycle.ClientCredentials}, time.Time{})
+	if !second.Previous.Equal(sensitive.New("one")) {
+		t.Error("a token that may still work is not kept for revocation")
+	}
+	again := lifecycle.Succeeded(second, call, lifecycle.Tokens{AccessToken: sensitive.New("two"), GrantType: lifecycle.ClientCredentials}, time.Time{})
+	if !again.Previous.Equal(sensitive.New("one")) {
+		t.Error("the same token given again replaced the one before it")
+	}
+}

@@ -22,6 +22,9 @@ type Record struct {
 	Tokens
 	// Replaced are refresh tokens of grants that a later authorization replaced, oldest first, at most keptReplaced.
 	Replaced []sensitive.String
+	// Previous is the access token before the present one, where nothing else ends it: without a refresh token there is
+	// no family to revoke, and workloads use it until they have read the new one.
+	Previous sensitive.String
 	// AuthorizedAt and RefreshedAt are when tokens last came by authorization and by any other way.
 	FirstAuthorizedAt, AuthorizedAt, RefreshedAt time.Time
 	// Refreshes without a new refresh token, in a row.
@@ -172,7 +175,7 @@ func (r *Record) Held() bool {
 
 // Secrets returns all that must never be shown.
 func (r *Record) Secrets() []sensitive.String {
-	return append([]sensitive.String{r.AccessToken, r.RefreshToken}, r.Replaced...)
+	return append([]sensitive.String{r.AccessToken, r.RefreshToken, r.Previous}, r.Replaced...)
 }
 
 // clone copies what transitions change.

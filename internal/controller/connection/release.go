@@ -98,6 +98,7 @@ func tokensToRevoke(record *lifecycle.Record) []revocable {
 		{value: record.RefreshToken, what: "refresh token", hint: oauth.HintRefreshToken},
 		{value: record.AccessToken, what: "access token", hint: oauth.HintAccessToken},
 	}
+	all = append(all, revocable{value: record.Previous, what: "previous access token", hint: oauth.HintAccessToken})
 	for _, replaced := range record.Replaced {
 		all = append(all, revocable{value: replaced, what: "replaced refresh token", hint: oauth.HintRefreshToken})
 	}

@@ -136,13 +136,13 @@ func TestMarksRememberTheFirstSight(t *testing.T) {
 func TestTokensToRevoke(t *testing.T) {
 	record := &lifecycle.Record{
 		Tokens:   lifecycle.Tokens{AccessToken: sensitive.New("access"), RefreshToken: sensitive.New("refresh")},
-		Replaced: []sensitive.String{sensitive.New("old")},
+		Replaced: []sensitive.String{sensitive.New("old")}, Previous: sensitive.New("before"),
 	}
 	var order []string
 	for _, token := range tokensToRevoke(record) {
 		order = append(order, token.value.Reveal()+"/"+token.hint)
 	}
-	if got, want := strings.Join(order, " "), "refresh/refresh_token access/access_token old/refresh_token"; got != want {
+	if got, want := strings.Join(order, " "), "refresh/refresh_token access/access_token before/access_token old/refresh_token"; got != want {
 		t.Errorf("revoked in the order %s, want %s", got, want)
 	}
 	if got := tokensToRevoke(&lifecycle.Record{}); len(got) != 0 {
