@@ -155,8 +155,8 @@ func TestReplacedAreBounded(t *testing.T) {
 	if got, want := reveal(r.Replaced), []string{"refresh-4", "refresh-5", "refresh-6", "refresh-7", "refresh-8"}; !slices.Equal(got, want) {
 		t.Errorf("replaced %v, want %v", got, want)
 	}
-	if got := len(r.Secrets()); got != 7 {
-		t.Errorf("Secrets has %d values, want access, refresh and five replaced tokens", got)
+	if got := len(r.Secrets()); got != 8 {
+		t.Errorf("Secrets has %d values, want access, refresh, previous and five replaced tokens", got)
 	}
 }
 
