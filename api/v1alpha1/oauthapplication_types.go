@@ -322,8 +322,10 @@ type OAuthApplication struct {
 	// Spec is the client as registered at the provider.
 	// +required
 	Spec OAuthApplicationSpec `json:"spec"`
-	// Status is written by the operator alone.
+	// Status is written by the operator alone. Until it has been, it speaks of no generation, so that tools that follow
+	// kstatus wait.
 	// +optional
+	// +kubebuilder:default:={"observedGeneration":-1}
 	Status OAuthApplicationStatus `json:"status,omitempty"`
 }
 

@@ -325,8 +325,10 @@ type OAuthConnection struct {
 	// Spec is the grant that is wanted.
 	// +required
 	Spec OAuthConnectionSpec `json:"spec"`
-	// Status is written by the operator alone.
+	// Status is written by the operator alone. Until it has been, it speaks of no generation, so that tools that follow
+	// kstatus wait.
 	// +optional
+	// +kubebuilder:default:={"observedGeneration":-1}
 	Status OAuthConnectionStatus `json:"status,omitempty"`
 }
 
