@@ -99,7 +99,7 @@ func undisturbed(t *testing.T, s scenario) []event {
 	t.Helper()
 	w := newWorld(t, hostile.Options{})
 	credential := s.prepare(w)
-	before := w.mustLook(connectionName)
+	before := w.mustLook()
 	w.journal.arm(event{}, nil)
 	s.begin(w)
 	w.await(connectionName, w.working, s.done(w, before))
@@ -114,7 +114,7 @@ func undisturbed(t *testing.T, s scenario) []event {
 func killAt(t *testing.T, s scenario, at event) {
 	w := newWorld(t, hostile.Options{})
 	credential := s.prepare(w)
-	before := w.mustLook(connectionName)
+	before, calls := w.mustLook(), w.server.Count(tokenRequests())
 	w.journal.arm(at, func() { w.killIn(at) })
 	s.begin(w)
 	testenv.Eventually(t, patience, func() error {
@@ -131,7 +131,7 @@ func killAt(t *testing.T, s scenario, at event) {
 	w.journal.disarm()
 	w.kill()
 	w.settle()
-	died := w.mustLook(connectionName)
+	died := w.mustLook()
 	sent := w.server.Uses(credential)
 	marked := died.record != nil && died.record.Attempt != nil
 	landed := died.record != nil && died.record.Held() && (before.record == nil || !died.record.AccessToken.Equal(before.record.AccessToken))
@@ -149,12 +149,15 @@ func killAt(t *testing.T, s scenario, at event) {
 		w.finish()
 		return
 	}
-	w.await(connectionName, w.working, s.done(w, before))
+	w.await(connectionName, w.working, s.done(w, before), w.passedAgain())
 	w.finish()
-	if uses, reuse := w.server.Uses(credential), w.server.Reuse(); uses != 1 || reuse != 0 {
-		t.Errorf("the credential was sent %d times and %d credentials were reused", uses, reuse)
+	if uses, all := w.server.Uses(credential), w.server.Count(tokenRequests())-calls; uses != 1 || all != 1 {
+		t.Errorf("the credential was sent %d times, of %d token requests", uses, all)
 	}
+	w.nothingTwice()
 }
+
+func tokenRequests() record.Filter { return record.Filter{Endpoint: record.Token} }
 
 // killIn kills the program. A token request that had only just arrived is then dropped by the provider unprocessed, so
 // that there are kills with the credential unspent and spent.

@@ -65,9 +65,9 @@ func (w *world) holdsOut(p *process, duration time.Duration) {
 
 // landed wants the outcome of the call that was under way to be in the record: tokens that the provider accepts, and no
 // mark.
-func (w *world) landed(before sight) sight {
+func (w *world) landed(before sight) {
 	w.t.Helper()
-	s := w.mustLook(connectionName)
+	s := w.mustLook()
 	switch {
 	case s.record == nil || s.record.Attempt != nil:
 		w.t.Fatal("the outcome of the call was not written")
@@ -76,7 +76,6 @@ func (w *world) landed(before sight) sight {
 	case !w.server.Introspect(s.record.RefreshToken.Reveal()):
 		w.t.Fatal("the provider does not accept the refresh token in the record")
 	}
-	return s
 }
 
 func (w *world) nothingTwice() {

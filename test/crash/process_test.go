@@ -4,6 +4,7 @@ package crash
 
 import (
 	"bytes"
+	"context"
 	"os/exec"
 	"sync"
 	"syscall"
@@ -39,7 +40,9 @@ type process struct {
 // launch starts the program. It is killed when the test ends, if it still runs then.
 func launch(t testing.TB, arguments ...string) *process {
 	t.Helper()
-	p := &process{command: exec.Command(program, arguments...), output: &output{}, ended: make(chan struct{})}
+	// The end of the test's context would kill it before the cleanups, which may still have to do with it.
+	command := exec.CommandContext(context.WithoutCancel(t.Context()), program, arguments...)
+	p := &process{command: command, output: &output{}, ended: make(chan struct{})}
 	p.command.Stdout, p.command.Stderr = p.output, p.output
 	if err := p.command.Start(); err != nil {
 		t.Fatalf("start the program: %v", err)

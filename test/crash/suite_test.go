@@ -8,6 +8,7 @@ package crash
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -50,21 +51,18 @@ func prepared(tests func() int) (code int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer func() {
-		if stopErr := stop(); err == nil {
-			err = stopErr
-		}
-	}()
-	if _, err := environment.Controller(context.Background()); err != nil {
+	defer func() { err = errors.Join(err, stop()) }()
+	ctx := context.Background()
+	if _, err := environment.Controller(ctx); err != nil {
 		return 0, err
 	}
 	directory, err := os.MkdirTemp("", "crash-")
 	if err != nil {
 		return 0, fmt.Errorf("make a directory for the program: %w", err)
 	}
-	defer os.RemoveAll(directory)
+	defer func() { err = errors.Join(err, os.RemoveAll(directory)) }()
 	plane, program = environment, filepath.Join(directory, "oauth-operator")
-	build := exec.Command("go", "build", "-o", program, "./cmd/oauth-operator")
+	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/oauth-operator")
 	build.Dir, build.Env = plane.Root, append(os.Environ(), "GOWORK=off")
 	if output, err := build.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("build the program: %w\n%s", err, output)

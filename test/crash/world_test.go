@@ -235,6 +235,23 @@ func (w *world) get(name string, into client.Object) error {
 	return plane.Client().Get(context.Background(), client.ObjectKey{Namespace: w.namespace, Name: name}, into)
 }
 
+// passedAgain makes a change that concerns nobody, and wants the program to have seen it: whatever it was going to do
+// about the connection, it has had the occasion.
+func (w *world) passedAgain() func(sight) error {
+	w.t.Helper()
+	c := &v1alpha1.OAuthConnection{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: connectionName}}
+	patch := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"displayName":"CRM"}}`))
+	if err := plane.Client().Patch(w.t.Context(), c, patch); err != nil {
+		w.t.Fatal(err)
+	}
+	return func(s sight) error {
+		if s.connection.Status.ObservedGeneration < c.Generation {
+			return errors.New("want the program to pass over the connection again")
+		}
+		return nil
+	}
+}
+
 // sight is what can be seen of a connection from outside, and its record.
 type sight struct {
 	connection *v1alpha1.OAuthConnection
@@ -263,10 +280,10 @@ func (w *world) look(name string) (sight, error) {
 	return s, err
 }
 
-// mustLook is look in a test that cannot go on without it.
-func (w *world) mustLook(name string) sight {
+// mustLook looks at the one connection of a test that cannot go on without it.
+func (w *world) mustLook() sight {
 	w.t.Helper()
-	s, err := w.look(name)
+	s, err := w.look(connectionName)
 	if err != nil {
 		w.t.Fatal(err)
 	}
