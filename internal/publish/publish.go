@@ -117,13 +117,16 @@ func (p *Publisher) Publish(ctx context.Context, desired Desired) (Result, error
 // Withdraw deletes every Secret of the connection, whatever its name, and returns nil only when all are gone. The cache
 // says which exist, so that it costs nothing when there are none. Secrets of the given names are also looked up at the
 // API server: the cache may not show them yet, or somebody may have taken their labels away. Pass them where it is the
-// last chance, as before a finalizer comes off. Foreign Secrets are left alone.
+// last chance, as before a finalizer comes off; empty ones are passed over. Foreign Secrets are left alone.
 func (p *Publisher) Withdraw(ctx context.Context, connection types.NamespacedName, uid types.UID, names ...string) error {
 	owned, err := p.owned(ctx, connection.Namespace, uid)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
+		if name == "" {
+			continue // Status names no Secret before the first token.
+		}
 		found, err := p.ownedLive(ctx, types.NamespacedName{Namespace: connection.Namespace, Name: name}, uid)
 		if err != nil {
 			return err
