@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -78,6 +80,7 @@ func TestRestartCostsNothing(t *testing.T) {
 	const byCode, byCredentials = 100, 900
 	counted := &requests{}
 	w := newWorld(t, 0, counted.wrap)
+	t.Cleanup(func() { w.clear(t) })
 	server := w.hostile(t, harness.Options{Lean: true})
 	app, clientSecret := application(w.namespace, "app", server.URL, func(spec *v1alpha1.OAuthApplicationSpec) {
 		spec.Limits = &v1alpha1.Limits{MaxConcurrent: 64}
@@ -138,23 +141,51 @@ func (w *world) settled(want int) error {
 	return nil
 }
 
-// createMany creates n times the objects that make returns, in order, many at once.
-func createMany(t *testing.T, n int, make func(i int) []client.Object) {
+// clear takes away what the world's first namespace has, without the operator, for the sake of tests that look at all
+// namespaces.
+func (w *world) clear(t *testing.T) {
 	t.Helper()
+	w.stop()
+	list := &v1alpha1.OAuthConnectionList{}
+	if err := plane.Client().List(patient(), list, client.InNamespace(w.namespace)); err != nil {
+		t.Error(err)
+	}
+	err := inParallel(len(list.Items), func(i int) error {
+		c, patch := &list.Items[i], client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
+		return errors.Join(client.IgnoreNotFound(plane.Client().Patch(patient(), c, patch)),
+			client.IgnoreNotFound(plane.Client().Delete(patient(), c)))
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// inParallel calls do for the numbers below n, many at once.
+func inParallel(n int, do func(i int) error) error {
 	var group errgroup.Group
 	group.SetLimit(16)
 	for i := range n {
-		objects := make(i)
-		group.Go(func() error {
-			for _, object := range objects {
-				if err := plane.Client().Create(patient(), object); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		group.Go(func() error { return do(i) })
 	}
-	if err := group.Wait(); err != nil {
+	return group.Wait()
+}
+
+// createMany creates n times the objects that makeObjects returns, in order, many at once.
+func createMany(t *testing.T, n int, makeObjects func(i int) []client.Object) {
+	t.Helper()
+	objects := make([][]client.Object, n)
+	for i := range objects {
+		objects[i] = makeObjects(i)
+	}
+	err := inParallel(n, func(i int) error {
+		for _, object := range objects[i] {
+			if err := plane.Client().Create(patient(), object); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 }

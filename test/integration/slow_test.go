@@ -33,6 +33,7 @@ func TestSlowProviderSlowsNoOther(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			const members = 200
 			w := newWorld(t, 0)
+			t.Cleanup(func() { w.clear(t) })
 			slow := w.hostile(t, harness.Options{})
 			slow.Always(record.Filter{Endpoint: record.Token}, hostile.Hang())
 			app, clientSecret := application(w.namespace, "slow", slow.URL, func(spec *v1alpha1.OAuthApplicationSpec) {

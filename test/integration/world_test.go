@@ -4,9 +4,11 @@ package integration
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -85,21 +87,40 @@ func (w *world) restart(t *testing.T) {
 	w.running = r
 }
 
-// noLeak fails the test when a text holds a code or token of a server of this world, or a client secret.
-func (w *world) noLeak(t *testing.T, where, text string) {
-	t.Helper()
+// secretsOfAll returns all codes and tokens of this world's servers, and what else must not be shown.
+func (w *world) secretsOfAll() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	all := append([]string{harness.DefaultClient().Secret}, w.secrets...)
 	for _, server := range w.servers {
-		for _, secret := range server.Issued() {
-			if strings.Contains(text, secret) {
-				t.Errorf("%s shows %s…", where, secret[:min(len(secret), 12)])
-			}
+		all = append(all, server.Issued()...)
+	}
+	return all
+}
+
+// shown returns how a text shows a secret: in the clear or in one of the forms in which programs write them; empty: it
+// does not. It never shows the secret itself.
+func shown(text, secret string) string {
+	forms := map[string]string{
+		"in the clear": secret, "in base64": base64.StdEncoding.EncodeToString([]byte(secret)), "escaped": url.QueryEscape(secret),
+	}
+	if len(secret) > 2*len("access-token-") { // Half of a shorter one may be a word.
+		forms["its first half"] = secret[:len(secret)/2]
+	}
+	for form, written := range forms {
+		if strings.Contains(text, written) {
+			return form
 		}
 	}
-	for _, secret := range append(w.secrets, harness.DefaultClient().Secret) {
-		if strings.Contains(text, secret) {
-			t.Errorf("%s shows a client secret or verifier", where)
+	return ""
+}
+
+// noLeak fails the test when a text holds a code or token of a server of this world, a client secret, or a verifier.
+func (w *world) noLeak(t *testing.T, where, text string) {
+	t.Helper()
+	for i, secret := range w.secretsOfAll() {
+		if form := shown(text, secret); form != "" {
+			t.Errorf("%s shows secret %d (%.8s…) %s", where, i, secret, form)
 		}
 	}
 }
