@@ -124,7 +124,7 @@ images-e2e: ## Build the two images of the real-cluster suite with docker.
 
 .PHONY: bench
 bench: build controlplane ## Measure throughput, latency and memory (not a test; see docs/performance.md).
-	cd test && $(GO) test -run '^$$' -bench . $(BENCH_FLAGS) ./bench/...
+	cd test && $(GO) test -run '^$$' -bench . $(BENCH_FLAGS) ./bench/... ./crash
 
 .PHONY: demo
 demo: controlplane ## Run the whole story on a real control plane and a real OAuth server (DEMO_FLAGS=--hold to look around).
