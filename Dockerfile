@@ -2,15 +2,16 @@
 
 # The build stage runs on the builder's own platform and cross-compiles: no emulation.
 FROM --platform=$BUILDPLATFORM golang:1.26 AS build
-ARG TARGETOS
-ARG TARGETARCH
-ARG VERSION=dev
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY api/ api/
 COPY cmd/ cmd/
 COPY internal/ internal/
+# After the download, which a new version would make again.
+ARG TARGETOS
+ARG TARGETARCH
+ARG VERSION=dev
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /oauth-operator ./cmd/oauth-operator
 

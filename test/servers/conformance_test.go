@@ -489,7 +489,9 @@ func TestIssuerMayDifferFromTheAddress(t *testing.T) {
 	const issuer = "https://login.example.com"
 	forEach(t, harness.Options{Issuer: issuer}, func(t *testing.T, f *fixture) {
 		base := "http://" + f.Address()
-		resp, err := f.Client().Get(base + harness.OpenIDPath)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+harness.OpenIDPath, nil)
+		must(t, err)
+		resp, err := f.Client().Do(request)
 		must(t, err)
 		defer resp.Body.Close()
 		var document struct {

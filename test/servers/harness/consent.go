@@ -3,6 +3,7 @@
 package harness
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -39,7 +40,11 @@ func NewCodeAt(client *http.Client, base, clientID, redirectURI string, scopes [
 	}
 	state := rand.Text()
 	query := authorizationRequest(clientID, redirectURI, scopes, challenge, state)
-	resp, err := client.Get(base + "/authorize?" + query.Encode())
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, base+"/authorize?"+query.Encode(), nil)
+	if err != nil {
+		return "", "", err
+	}
+	resp, err := client.Do(request)
 	if err != nil {
 		return "", "", err
 	}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command tools is what runs in pods beside the operator when the suite tests it on a real cluster: an OAuth server, a
+// workload that reads a mounted token, and a scraper of metrics. None of them prints a token.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	root := &cobra.Command{Use: "tools", SilenceUsage: true, SilenceErrors: true}
+	root.AddCommand(serveCommand(), watchCommand(), fetchCommand())
+	if err := root.ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
