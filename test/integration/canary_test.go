@@ -7,44 +7,34 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/go-logr/zapr"
 	"github.com/prometheus/common/expfmt"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/internal/controller"
 	"github.com/oauth-operator/oauth-operator/test/servers/harness"
 	"github.com/oauth-operator/oauth-operator/test/servers/hostile"
 	"github.com/oauth-operator/oauth-operator/test/servers/record"
 )
 
 // TestCanary lets happen what can happen, good and bad, and then looks for every code, verifier, token and client secret in
-// everything that people and other programs can read: logs at every level, events, all objects but the Secrets that are
-// there to hold them, metrics.
+// everything that people and other programs can read: the log at its most talkative level (client-go's own next ones, which
+// the program does not offer, show whole Secrets), events, all objects but the Secrets that are there to hold them, metrics.
 func TestCanary(t *testing.T) {
 	t.Parallel()
-	talkative := &log{}
-	w := newWorld(t, 0, func(o *controller.Options, _ *rest.Config) {
-		const everything = zapcore.Level(-127)
-		core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), talkative, everything)
-		o.Log = zapr.NewLogger(zap.New(core))
-	})
+	w := newWorld(t, 0)
 	verifiers := w.fullOfEvents(t)
 	w.mustNotShow(verifiers...)
 	if err := w.Stop(); err != nil {
 		t.Fatal(err)
 	}
 
-	w.noLeak(t, "the log", talkative.String())
-	if n := len(talkative.String()); n < 10_000 {
+	w.noLeak(t, "the log", w.Log.String())
+	if n := len(w.Log.String()); n < 10_000 {
 		t.Errorf("the log has %d bytes: that is not all of it", n)
 	}
 	metrics := &bytes.Buffer{}
