@@ -265,6 +265,7 @@ func (p *Process) assemble(options Options, inputs cache.Cache) error {
 
 func (p *Process) assembleApplications(options Options, o application.Options) error {
 	o.ExternalURL, o.RevocationTimeout, o.Workers = options.ExternalURL, options.RevocationTimeout, options.Workers
+	o.Watched = watched(options.WatchNamespaces)
 	if err := application.SetupWithManager(p.manager, o); err != nil {
 		return fmt.Errorf("set up applications: %w", err)
 	}

@@ -167,7 +167,7 @@ func revocationTimeout(d time.Duration) func(*controller.Options, *rest.Config) 
 // TestRevocation is what becomes of tokens when the provider does not simply revoke them.
 func TestRevocation(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, 0, revocationTimeout(4*time.Second))
+	w := newWorld(t, 0, revocationTimeout(8*time.Second))
 	tests := map[string]struct {
 		reason string
 		fault  func(*hostile.Server)
@@ -178,28 +178,28 @@ func TestRevocation(t *testing.T) {
 		// atLeast and atMost bound how long the deletion takes.
 		atLeast, atMost time.Duration
 	}{
-		"revoked": {"both tokens die", func(*hostile.Server) {}, v1alpha1.ReasonRevoked, corev1.EventTypeNormal, 0, false, 0, 3 * time.Second},
+		"revoked": {"both tokens die", func(*hostile.Server) {}, v1alpha1.ReasonRevoked, corev1.EventTypeNormal, 0, false, 0, 6 * time.Second},
 		"away for a moment": {
 			"it is tried again", func(s *hostile.Server) { s.Script(revoking(), hostile.Status(503, "", nil)) },
-			v1alpha1.ReasonRevoked, corev1.EventTypeNormal, 0, false, time.Second, 4 * time.Second,
+			v1alpha1.ReasonRevoked, corev1.EventTypeNormal, 0, false, time.Second, 6 * time.Second,
 		},
 		"away for good": {
 			"the deadline ends it", func(s *hostile.Server) { s.Always(revoking(), hostile.Status(503, "", nil)) },
-			v1alpha1.EventRevocationFailed, corev1.EventTypeWarning, 1, true, 3 * time.Second, 12 * time.Second,
+			v1alpha1.EventRevocationFailed, corev1.EventTypeWarning, 1, true, 7 * time.Second, 20 * time.Second,
 		},
 		"invalid_client": {
 			"the client may be mended before the deadline", func(s *hostile.Server) { s.Always(revoking(), hostile.OAuthError(401, "invalid_client")) },
-			v1alpha1.EventRevocationFailed, corev1.EventTypeWarning, 1, true, 3 * time.Second, 12 * time.Second,
+			v1alpha1.EventRevocationFailed, corev1.EventTypeWarning, 1, true, 7 * time.Second, 20 * time.Second,
 		},
 		"refused": {
 			"nothing is gained by waiting", func(s *hostile.Server) { s.Always(revoking(), hostile.OAuthError(400, "unsupported_token_type")) },
-			v1alpha1.EventRevocationFailed, corev1.EventTypeWarning, 1, true, 0, 3 * time.Second,
+			v1alpha1.EventRevocationFailed, corev1.EventTypeWarning, 1, true, 0, 6 * time.Second,
 		},
 		"no endpoint": {
 			"nothing can be done", func(s *hostile.Server) {
 				s.Always(record.Filter{Endpoint: record.Discovery}, hostile.SetField("revocation_endpoint", hostile.Missing{}))
 			},
-			v1alpha1.EventRevocationUnsupported, corev1.EventTypeWarning, 1, true, 0, 3 * time.Second,
+			v1alpha1.EventRevocationUnsupported, corev1.EventTypeWarning, 1, true, 0, 6 * time.Second,
 		},
 	}
 	for name, test := range tests {
@@ -306,4 +306,43 @@ func TestLostFinalizers(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestNarrowedWatch : records of namespaces that are not looked at any more are left alone, without a word of error.
+func TestNarrowedWatch(t *testing.T) {
+	t.Parallel()
+	narrowed := false
+	w := newWorld(t, 1, func(o *controller.Options, _ *rest.Config) {
+		if narrowed {
+			o.WatchNamespaces = o.WatchNamespaces[:1]
+		}
+	})
+	server := w.hostile(t, harness.Options{})
+	near := w.connected(t, server, server.URL)
+	distant, clientSecret := application(w.others[0], w.name(), server.URL)
+	create(t, distant, clientSecret)
+	far := w.tenant(t, server, server.URL, w.others[0], allow(v1alpha1.NamespacesFromAll))
+	c := waitConnection(t, w.others[0], far, isReady)
+	testenv.Eventually(t, patience, func() error { return applicationIs(w.others[0], distant.Name, v1alpha1.ReasonReady) })
+	token := tokenIn(t, w.others[0], far)
+	if err := w.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	narrowed = true
+	w.restart(t)
+	near.requestRefresh(t)
+	near.wait(t, refreshed)
+	update(t, get(t, w.operator, "grant-"+string(c.UID), &corev1.Secret{}), func(s *corev1.Secret) {
+		s.Labels["touched"] = "yes"
+	})
+	testenv.Consistently(t, calm, func() error {
+		if strings.Contains(w.Log.String(), `"level":"error"`) {
+			return fmt.Errorf("the log has errors")
+		}
+		return nil
+	})
+	if !server.Introspect(token) {
+		t.Error("a grant was revoked though nobody knows whether its connection is there")
+	}
+	get(t, w.operator, "grant-"+string(c.UID), &corev1.Secret{})
 }

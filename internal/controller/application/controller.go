@@ -38,7 +38,7 @@ const retryConflict = 50 * time.Millisecond
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups="",namespace=oauth-operator-system,resources=secrets,verbs=create;update;delete
 
-// Options are what the controller needs. All but InUse are required.
+// Options are what the controller needs. All but InUse and Watched are required.
 type Options struct {
 	// Client reads from the manager's cache, where the indexes of RegisterIndexes are, and writes.
 	Client client.Client
@@ -66,6 +66,8 @@ type Options struct {
 	RevocationTimeout time.Duration
 	// InUse tells whether a grant record needs the kept client of the application with this UID; nil: none ever does.
 	InUse func(ctx context.Context, applicationUID string) (bool, error)
+	// Watched tells whether a namespace is one that the operator may look at; nil: all are.
+	Watched func(namespace string) bool
 	// Workers reconcile at the same time; at least 1.
 	Workers int
 }
@@ -95,6 +97,9 @@ func newReconciler(options Options) *Reconciler {
 
 // Reconcile makes one pass over an application.
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	if watched := r.options.Watched; watched != nil && !watched(request.Namespace) {
+		return ctrl.Result{}, nil // The kept client of a namespace that was watched once.
+	}
 	application := &v1alpha1.OAuthApplication{}
 	err := r.options.Client.Get(ctx, request.NamespacedName, application)
 	if apierrors.IsNotFound(err) {

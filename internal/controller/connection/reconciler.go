@@ -93,6 +93,9 @@ func New(options Options) *Reconciler {
 
 // Reconcile makes one pass over one connection.
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	if !r.Watched(request.Namespace) {
+		return ctrl.Result{}, nil // A record of a namespace that was watched once; nobody can know whether it is orphaned.
+	}
 	connection := &v1alpha1.OAuthConnection{}
 	err := r.Client.Get(ctx, request.NamespacedName, connection)
 	if apierrors.IsNotFound(err) {
