@@ -276,7 +276,7 @@ func (s *suite) followFile(t *testing.T, published *publications, after time.Tim
 				return nil
 			}
 			if known && at.After(after) {
-				t.Logf("Secret to file in the pod: %s", sighting.Time.Sub(at).Round(time.Millisecond))
+				t.Logf("the workload reads a token %s after it came into the Secret", sighting.Time.Sub(at).Round(time.Millisecond))
 				return nil
 			}
 		}
