@@ -55,7 +55,7 @@ func BenchmarkMemory(b *testing.B) {
 func startProgram(b *testing.B, kubeconfig, namespace string) (pid int, stop func()) {
 	b.Helper()
 	const probes = "127.0.0.1:18081"
-	command := exec.Command(filepath.Join(plane.Root, "bin", "oauth-operator"), "controller",
+	command := exec.CommandContext(context.WithoutCancel(b.Context()), filepath.Join(plane.Root, "bin", "oauth-operator"), "controller",
 		"--kubeconfig", kubeconfig, "--watch-namespaces", namespace, "--allow-private-networks", "127.0.0.0/8",
 		"--metrics-bind-address", "0", "--health-probe-bind-address", probes, "--log-level", "error")
 	command.Stderr = os.Stderr

@@ -282,4 +282,3 @@ func await(b *testing.B, what string, done <-chan struct{}) {
 		b.Fatalf("%s: not done after %s", what, patience)
 	}
 }
-

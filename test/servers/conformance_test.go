@@ -91,7 +91,7 @@ type fixture struct {
 	kind   kind
 	url    string
 	ca     []byte
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // of the test, which the fixture lives in
 	config oauth2.Config
 }
 
@@ -414,7 +414,9 @@ func TestDiscoveryOverTLS(t *testing.T) {
 		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
 		t.Cleanup(client.CloseIdleConnections)
 		for _, path := range []string{harness.OpenIDPath, harness.MetadataPath} {
-			resp, err := client.Get(f.url + path)
+			request, err := http.NewRequestWithContext(f.ctx, http.MethodGet, f.url+path, http.NoBody)
+			must(t, err)
+			resp, err := client.Do(request)
 			must(t, err)
 			var document map[string]any
 			must(t, json.NewDecoder(resp.Body).Decode(&document))

@@ -87,17 +87,17 @@ func adopted(recorder events.EventRecorder, c *v1alpha1.OAuthConnection) {
 		"took over the grant of an earlier connection of this name, application and owner")
 }
 
-// released tells how the grant ended. What could not be revoked is told on the record, too: it lies in the operator's
-// namespace, and a namespace that is being deleted takes no events.
-func released(recorder events.EventRecorder, s *scope, verdict ending) {
+// released tells how the grant ended: on the connection, unless its namespace is being deleted and takes no events; on
+// the record, which lies in the operator's namespace, when nobody would read it there or nobody should miss it.
+func released(recorder events.EventRecorder, s *scope, verdict ending, terminating bool) {
 	kind := corev1.EventTypeNormal
 	if verdict.unrevoked {
 		kind = corev1.EventTypeWarning
 	}
-	if s.connection != nil {
+	if s.connection != nil && !terminating {
 		recorder.Eventf(s.connection, nil, kind, verdict.Reason, actionRevoke, "%s", verdict.Message)
 	}
-	if s.entry != nil && (verdict.unrevoked || s.connection == nil) {
+	if s.entry != nil && (verdict.unrevoked || s.connection == nil || terminating) {
 		recorder.Eventf(s.entry.Secret(), nil, kind, verdict.Reason, actionRevoke, "connection %s: %s", s.name, verdict.Message)
 	}
 }

@@ -184,7 +184,7 @@ func (r *Reconciler) endOrphan(ctx context.Context, name types.NamespacedName, e
 		return 0, r.verifyMark(ctx, s)
 	case lifecycle.Release:
 		verdict := farewell(s, decision.GivenUp)
-		released(r.Recorder, s, verdict)
+		released(r.Recorder, s, verdict, false)
 		if verdict.unrevoked {
 			r.Metrics.Unrevoked(s.applicationName())
 		}

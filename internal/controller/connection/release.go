@@ -10,7 +10,9 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -122,7 +124,7 @@ func (r *Reconciler) release(ctx context.Context, s *scope, givenUp bool) error 
 	if err := r.reportDeleted(ctx, s, verdict); err != nil {
 		return err
 	}
-	released(r.Recorder, s, verdict)
+	released(r.Recorder, s, verdict, r.terminating(ctx, connection.Namespace))
 	if verdict.unrevoked {
 		r.Metrics.Unrevoked(s.applicationName())
 	}
@@ -138,6 +140,14 @@ func (r *Reconciler) release(ctx context.Context, s *scope, givenUp bool) error 
 		return nil
 	}
 	return err
+}
+
+// terminating tells whether a namespace is being deleted, as far as the cache knows.
+func (r *Reconciler) terminating(ctx context.Context, name string) bool {
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	err := r.Metadata.Get(ctx, types.NamespacedName{Name: name}, namespace)
+	return apierrors.IsNotFound(err) || (err == nil && !namespace.DeletionTimestamp.IsZero())
 }
 
 // ending is how a grant ended.

@@ -11,6 +11,7 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -155,7 +156,11 @@ func (s *Server) grant(ctx context.Context, r *http.Request, e *record.Entry) (f
 		return request, nil, err
 	}
 	if request.GetGrantTypes().ExactOne(string(fosite.GrantTypeClientCredentials)) {
-		request.GetSession().(*fosite.DefaultSession).Subject = request.GetClient().GetID()
+		session, ok := request.GetSession().(*fosite.DefaultSession)
+		if !ok {
+			return request, nil, fmt.Errorf("a session of type %T", request.GetSession())
+		}
+		session.Subject = request.GetClient().GetID()
 		for _, scope := range request.GetRequestedScopes() {
 			request.GrantScope(scope)
 		}

@@ -163,7 +163,7 @@ func (s *Server) authenticate(r *http.Request) (string, string, error) {
 
 func (s *Server) scopesAllowed(request *oauth2.TokenGenerateRequest) (bool, error) {
 	allowed := s.clients[request.ClientID].Scopes
-	for _, scope := range strings.Fields(request.Scope) {
+	for scope := range strings.FieldsSeq(request.Scope) {
 		if !slices.Contains(allowed, scope) {
 			return false, nil
 		}

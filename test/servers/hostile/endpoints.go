@@ -240,7 +240,7 @@ func (s *Server) userInfo(x *exchange) answer {
 func allowed(c harness.Client, scope string) bool { return subset(scope, c.Scopes) }
 
 func subset(scope string, of []string) bool {
-	for _, one := range strings.Fields(scope) {
+	for one := range strings.FieldsSeq(scope) {
 		if !slices.Contains(of, one) {
 			return false
 		}

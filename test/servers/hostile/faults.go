@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -205,8 +206,8 @@ func NestedFields(path ...string) Fault {
 		if a.fields == nil || a.status != http.StatusOK {
 			return
 		}
-		for i := len(path) - 1; i >= 0; i-- {
-			a.fields = map[string]any{path[i]: a.fields}
+		for _, p := range slices.Backward(path) {
+			a.fields = map[string]any{p: a.fields}
 		}
 		a.fields["ok"] = true
 	}}

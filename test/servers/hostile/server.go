@@ -9,6 +9,7 @@ package hostile
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strconv"
 	"sync"
@@ -26,12 +27,12 @@ type Options = harness.Options
 type Stage string
 
 const (
-	// Received: the request has been read and counted, nothing has been done.
+	// Received : the request has been read and counted, nothing has been done.
 	Received Stage = "received"
-	// Processed: tokens have been made, spent or revoked, and the client knows
+	// Processed : tokens have been made, spent or revoked, and the client knows
 	// nothing of it yet. Faults that answer in place of the server skip it.
 	Processed Stage = "processed"
-	// Answered: the whole answer has been handed to the kernel (on a lean server:
+	// Answered : the whole answer has been handed to the kernel (on a lean server:
 	// is about to be). Requests whose connection is cut never reach it.
 	Answered Stage = "answered"
 )
@@ -85,9 +86,7 @@ func (s *Server) routes(url string) http.Handler {
 	metadata["authorization_response_iss_parameter_supported"] = true
 	discovery := s.handle(record.Discovery, func(*exchange) answer {
 		fields := make(map[string]any, len(metadata))
-		for name, value := range metadata {
-			fields[name] = value
-		}
+		maps.Copy(fields, metadata)
 		return answer{status: http.StatusOK, fields: fields}
 	})
 	mux := http.NewServeMux()

@@ -51,6 +51,7 @@ func Parse(endpoint Endpoint, r *http.Request, lean bool) (Parsed, error) {
 		p.Credential = form.Get("token")
 	case UserInfo:
 		p.Credential = Bearer(r)
+	case Authorize, Discovery: // They take none.
 	}
 	if !lean {
 		p.Request.Params = redacted(form)
