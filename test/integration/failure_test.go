@@ -144,7 +144,7 @@ func outage(t *testing.T, w *world) {
 	server.Always(record.Filter{Endpoint: record.Token}, hostile.ExpiresIn(6))
 	s := w.connected(t, server, server.URL)
 	token := s.token(t)
-	recover := server.Always(refreshing(), hostile.Status(503, "", nil))
+	mend := server.Always(refreshing(), hostile.Status(503, "", nil))
 	s.wait(t, isReady, failed(v1alpha1.ReasonProviderUnavailable), phase(v1alpha1.ConnectionActive))
 	waitEvent(t, w.namespace, s.name, corev1.EventTypeWarning, v1alpha1.ReasonProviderUnavailable)
 
@@ -156,7 +156,7 @@ func outage(t *testing.T, w *world) {
 	if c.Status.Failure.Count < 2 || s.token(t) != token {
 		t.Errorf("tried %d times; or the Secret was changed", c.Status.Failure.Count)
 	}
-	recover()
+	mend()
 	s.wait(t, isReady, noFailure)
 	s.waitOtherToken(t, token)
 	waitEvent(t, w.namespace, s.name, corev1.EventTypeNormal, v1alpha1.EventRecovered)
@@ -320,7 +320,7 @@ func applicationIs(namespace, name, reason string) error {
 func unauthorizedClient(t *testing.T, w *world) {
 	server := w.hostile(t, harness.Options{})
 	s := w.connected(t, server, server.URL)
-	recover := server.Always(refreshing(), hostile.OAuthError(http.StatusBadRequest, "unauthorized_client"))
+	mend := server.Always(refreshing(), hostile.OAuthError(http.StatusBadRequest, "unauthorized_client"))
 	token := s.token(t)
 	s.requestRefresh(t)
 	testenv.Eventually(t, patience, func() error { return applicationIs(w.namespace, s.name, v1alpha1.ReasonUnauthorizedClient) })
@@ -329,7 +329,7 @@ func unauthorizedClient(t *testing.T, w *world) {
 	other := w.name()
 	create(t, connection(w.namespace, other, s.name), codeSecret(t, server, w.namespace, other))
 	waitConnection(t, w.namespace, other, isReady)
-	recover()
+	mend()
 	s.requestRefresh(t)
 	s.waitOtherToken(t, token)
 	testenv.Eventually(t, patience, func() error { return applicationIs(w.namespace, s.name, v1alpha1.ReasonReady) })

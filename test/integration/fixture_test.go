@@ -103,7 +103,9 @@ func startController(t *testing.T, change ...func(*controller.Options, *rest.Con
 	go func() { r.done <- process.Run(ctx); close(r.done) }()
 	t.Cleanup(func() {
 		cancel()
-		<-r.done
+		if err := <-r.done; err != nil {
+			t.Errorf("the controller ended with: %v", err)
+		}
 		if t.Failed() {
 			t.Logf("controller log:\n%s", r.Log)
 		}

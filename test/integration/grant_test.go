@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -126,10 +127,9 @@ func codeChanges(t *testing.T, w *world) {
 // issuedRefreshToken returns the last refresh token that a hostile server issued.
 func issuedRefreshToken(t *testing.T, server *hostile.Server) string {
 	t.Helper()
-	issued := server.Issued()
-	for i := len(issued) - 1; i >= 0; i-- {
-		if strings.HasPrefix(issued[i], "refresh-") {
-			return issued[i]
+	for _, secret := range slices.Backward(server.Issued()) {
+		if strings.HasPrefix(secret, "refresh-") {
+			return secret
 		}
 	}
 	t.Fatal("no refresh token was issued")
