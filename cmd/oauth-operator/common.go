@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
 )
 
 // namespaceFile tells a pod its own namespace.
@@ -63,7 +64,7 @@ func (o *commonOptions) operatorNamespace() string {
 	return defaultNamespace
 }
 
-// logger writes to standard error. client-go's own messages go the same way.
+// logger writes to standard error. what client-go and controller-runtime say goes the same way.
 func (o *commonOptions) logger() (logr.Logger, error) {
 	levels := map[string]zapcore.Level{"debug": zapcore.DebugLevel, "info": zapcore.InfoLevel, "error": zapcore.ErrorLevel}
 	level, ok := levels[o.logLevel]
@@ -88,5 +89,6 @@ func (o *commonOptions) logger() (logr.Logger, error) {
 	}
 	log := zapr.NewLogger(built)
 	klog.SetLogger(log)
+	ctrl.SetLogger(log)
 	return log, nil
 }

@@ -97,7 +97,6 @@ func New(config *rest.Config, options Options) (*Process, error) {
 	config = rest.CopyConfig(config)
 	// A token waits for each write, so the client does not limit itself; the API server's priority and fairness does.
 	config.QPS = -1
-	ctrl.SetLogger(options.Log)
 	scheme, err := newScheme()
 	if err != nil {
 		return nil, err

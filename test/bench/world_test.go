@@ -19,6 +19,7 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -41,6 +42,7 @@ var plane *testenv.Environment //nolint:gochecknoglobals // TestMain hands it to
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	ctrl.SetLogger(logr.Discard()) // Each controller is given a logger of its own.
 	environment, stop, err := testenv.StartMain(testenv.Options{})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -59,9 +59,6 @@ func (l *log) String() string {
 	return l.buffer.String()
 }
 
-// making is held while a controller is put together: controller-runtime's own logger is one for the whole program.
-var making sync.Mutex //nolint:gochecknoglobals // it guards what is global
-
 // running is a controller in this process.
 type running struct {
 	Log     *log
@@ -92,9 +89,7 @@ func startController(t *testing.T, change ...func(*controller.Options, *rest.Con
 	for _, f := range change {
 		f(&options, config)
 	}
-	making.Lock()
 	process, err := controller.New(config, options)
-	making.Unlock()
 	if err != nil {
 		t.Fatal(err)
 	}
