@@ -21,8 +21,9 @@ type Call struct {
 	Key string
 	// Lane is the application, "namespace/name": calls with the same lane share limits.
 	Lane string
-	// Urgent calls overtake all others that wait in the lane, and may take one slot beyond Limits.MaxConcurrent. They
-	// are meant for authorization codes, which live for a minute or less.
+	// Priority is the call's place among those that wait in the lane.
+	Priority Priority
+	// Urgent is short for Priority: Urgent.
 	Urgent bool
 	// Limits of the lane; those of the newest Submit hold for all its calls.
 	Limits Limits
@@ -32,6 +33,26 @@ type Call struct {
 	// Done, when set, is called after Run once the key is free again, so that a Submit which it causes is not refused
 	// as still running. It is also called after a panic of Run.
 	Done func()
+}
+
+// Priority orders the calls that wait in a lane; those of one priority go in the order in which they came.
+type Priority int
+
+const (
+	// Normal is for what has time: refreshes.
+	Normal Priority = iota
+	// Soon is for what somebody waits for: revocations hold up a deletion.
+	Soon
+	// Urgent is for authorization codes, which live for a minute or less: such a call may also take one slot beyond
+	// Limits.MaxConcurrent.
+	Urgent
+)
+
+func (c Call) priority() Priority {
+	if c.Urgent {
+		return Urgent
+	}
+	return min(max(c.Priority, Normal), Urgent)
 }
 
 // State says where the call of a key is.
@@ -69,7 +90,7 @@ type Options struct {
 
 // LaneStats are the numbers of one lane at one moment.
 type LaneStats struct {
-	// Waiting calls, urgent ones included.
+	// Waiting calls of any priority.
 	Waiting int
 	// WaitingUrgent counts the urgent ones among them.
 	WaitingUrgent int
@@ -128,14 +149,15 @@ func New(options Options) *Queue {
 }
 
 // Submit queues a call, starts it at once where the limits allow, and returns the state of its key. Of a call that
-// waits already, the newest Run counts while its place is kept, unless it becomes urgent or changes its lane; it never
-// becomes less urgent. A call that runs is left alone. After Close, nothing is accepted.
+// waits already, the newest Run counts while its place is kept, unless its priority rises or its lane changes; its
+// priority never falls. A call that runs is left alone. After Close, nothing is accepted.
 func (q *Queue) Submit(call Call) State {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
 		return q.stateLocked(call.Key)
 	}
+	call.Priority = call.priority()
 	l := q.laneFor(call.Lane)
 	l.setLimits(call.Limits, q.clock.Now())
 	switch e := q.entries[call.Key]; {
@@ -152,8 +174,8 @@ func (q *Queue) Submit(call Call) State {
 
 // replace puts a new call in the place of a waiting one.
 func (q *Queue) replace(e *entry, call Call, l *lane) {
-	call.Urgent = call.Urgent || e.call.Urgent
-	former, moves := e.lane, e.lane != l || e.call.Urgent != call.Urgent
+	call.Priority = max(call.Priority, e.call.Priority)
+	former, moves := e.lane, e.lane != l || e.call.Priority != call.Priority
 	e.call = call
 	if !moves {
 		return
@@ -240,8 +262,8 @@ func (q *Queue) Stats() Stats {
 	stats := Stats{Lanes: make(map[string]LaneStats, len(q.lanes)), Panics: q.panics}
 	for name, l := range q.lanes {
 		stats.Lanes[name] = LaneStats{
-			Waiting:       l.urgent.Len() + l.normal.Len(),
-			WaitingUrgent: l.urgent.Len(),
+			Waiting:       l.waits(),
+			WaitingUrgent: l.waiting[Urgent].Len(),
 			Running:       l.running,
 		}
 	}

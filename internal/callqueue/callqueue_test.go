@@ -117,7 +117,12 @@ func (p *provider) wantStarted(t *testing.T, reason string, want ...string) {
 }
 
 func urgent(call Call) Call {
-	call.Urgent = true
+	call.Priority = Urgent
+	return call
+}
+
+func soon(call Call) Call {
+	call.Priority = Soon
 	return call
 }
 
@@ -148,6 +153,40 @@ func TestUrgentCallsOvertakeAllThatWait(t *testing.T) {
 		p.wantStarted(t, "then the oldest refresh", "hanging", "code-1", "code-2", "code-3", "refresh-0")
 		p.answer("refresh-0")
 		p.wantStarted(t, "and the next", "hanging", "code-1", "code-2", "code-3", "refresh-0", "refresh-1")
+	})
+}
+
+func TestSoonGoesAheadOfNormalAndBehindUrgent(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *provider) {
+		limits := Limits{MaxConcurrent: 1}
+		p.submit(t, p.call("hanging", limits), Running)
+		p.submit(t, p.call("refresh", limits), Waiting)
+		p.submit(t, soon(p.call("revocation-1", limits)), Waiting)
+		p.submit(t, soon(p.call("revocation-2", limits)), Waiting)
+		p.wantStarted(t, "the slot beyond the limit is for urgent calls alone", "hanging")
+		p.submit(t, urgent(p.call("code-1", limits)), Running)
+		p.submit(t, urgent(p.call("code-2", limits)), Waiting)
+		p.answer("hanging")
+		p.answer("code-1")
+		p.answer("code-2")
+		p.answer("revocation-1")
+		p.answer("revocation-2")
+		p.wantStarted(t, "by priority, then by age",
+			"hanging", "code-1", "code-2", "revocation-1", "revocation-2", "refresh")
+	})
+}
+
+func TestWaitingCallRisesToSoon(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *provider) {
+		limits := Limits{MaxConcurrent: 1}
+		p.submit(t, p.call("a", limits), Running)
+		p.submit(t, p.call("b", limits), Waiting)
+		c := p.call("c", limits)
+		p.submit(t, c, Waiting)
+		p.submit(t, soon(c), Waiting)
+		p.submit(t, c, Waiting)
+		p.answer("a")
+		p.wantStarted(t, "a refresh that has become a revocation", "a", "c")
 	})
 }
 
@@ -486,7 +525,7 @@ func TestConcurrentUse(t *testing.T) {
 			for i := range 200 {
 				l := fmt.Sprint("lane-", i%3)
 				queue.Submit(Call{
-					Key: fmt.Sprintf("%d-%d", user%4, i), Lane: l, Urgent: i%7 == 0,
+					Key: fmt.Sprintf("%d-%d", user%4, i), Lane: l, Priority: Priority(i % 7),
 					Limits: Limits{MaxConcurrent: 2, RequestsPerSecond: 20000},
 					Run: func(context.Context) {
 						mu.Lock()
@@ -560,7 +599,7 @@ func BenchmarkUrgentBehindBacklog(b *testing.B) {
 	done := func() { ended <- struct{}{} }
 	b.ReportAllocs()
 	for b.Loop() {
-		queue.Submit(Call{Key: "code", Lane: crm, Urgent: true, Run: func(context.Context) {}, Done: done})
+		queue.Submit(Call{Key: "code", Lane: crm, Priority: Urgent, Run: func(context.Context) {}, Done: done})
 		<-ended
 	}
 	queue.Close()

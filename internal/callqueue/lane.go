@@ -47,12 +47,12 @@ func (l Limits) burst() int {
 // lane holds the calls of one application, and exists only while it has calls or its rate's burst is not full: to
 // forget it earlier would allow another burst.
 type lane struct {
-	name           string
-	limits         Limits
-	limiter        *rate.Limiter // nil: no rate
-	urgent, normal list.List     // of *entry
-	running        int
-	timer          clock.Timer // nil: nothing to wait for but calls
+	name    string
+	limits  Limits
+	limiter *rate.Limiter         // nil: no rate
+	waiting [Urgent + 1]list.List // of *entry, by priority
+	running int
+	timer   clock.Timer // nil: nothing to wait for but calls
 }
 
 func (q *Queue) laneFor(name string) *lane {
@@ -91,7 +91,15 @@ func (l *lane) stopTimer() {
 	}
 }
 
-func (l *lane) busy() bool { return l.running > 0 || l.urgent.Len() > 0 || l.normal.Len() > 0 }
+func (l *lane) busy() bool { return l.running > 0 || l.waits() > 0 }
+
+func (l *lane) waits() int {
+	total := 0
+	for p := range l.waiting {
+		total += l.waiting[p].Len()
+	}
+	return total
+}
 
 // setLimits keeps the tokens that the limiter has, so that a changed rate does not give another burst.
 func (l *lane) setLimits(limits Limits, now time.Time) {
@@ -110,16 +118,19 @@ func (l *lane) setLimits(limits Limits, now time.Time) {
 // next returns the call whose turn it is, or nil when there is none or no slot for it.
 func (l *lane) next() *entry {
 	slots := l.limits.maxConcurrent()
-	if e := first(&l.urgent); e != nil {
+	if e := first(&l.waiting[Urgent]); e != nil {
 		if l.running <= slots {
 			return e
 		}
 		return nil
 	}
-	if l.running < slots {
-		return first(&l.normal)
+	if l.running >= slots {
+		return nil
 	}
-	return nil
+	if e := first(&l.waiting[Soon]); e != nil {
+		return e
+	}
+	return first(&l.waiting[Normal])
 }
 
 func first(queue *list.List) *entry {
@@ -159,10 +170,7 @@ func (l *lane) refill(now time.Time) time.Duration {
 
 func (l *lane) push(e *entry) {
 	e.lane = l
-	e.queue = &l.normal
-	if e.call.Urgent {
-		e.queue = &l.urgent
-	}
+	e.queue = &l.waiting[e.call.Priority]
 	e.element = e.queue.PushBack(e)
 }
 
