@@ -35,7 +35,8 @@ type Call struct {
 	Done func()
 }
 
-// Priority orders the calls that wait in a lane; those of one priority go in the order in which they came.
+// Priority orders the calls that wait in a lane; those of one priority go in the order in which they came. After four
+// calls in a row that went ahead of one it could do instead, the lane does one of lower priority.
 type Priority int
 
 const (
@@ -296,9 +297,8 @@ func (q *Queue) dispatch(l *lane) {
 }
 
 func (q *Queue) start(e *entry) {
-	e.unqueue()
+	e.lane.begin(e)
 	e.running = true
-	e.lane.running++
 	q.active++
 	go q.run(e)
 }
@@ -334,7 +334,7 @@ func (q *Queue) release(e *entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.entries, e.call.Key)
-	e.lane.running--
+	e.lane.end(e)
 	q.dispatch(e.lane)
 }
 

@@ -190,6 +190,57 @@ func TestWaitingCallRisesToSoon(t *testing.T) {
 	})
 }
 
+func TestRateIsSharedWithWhoeverIsOvertaken(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *provider) {
+		limits := Limits{RequestsPerSecond: 1, MaxConcurrent: 100}
+		p.submit(t, p.call("first", limits), Running)
+		for i := range 3 {
+			p.submit(t, p.call(fmt.Sprint("refresh-", i), limits), Waiting)
+		}
+		p.submit(t, soon(p.call("revocation", limits)), Waiting)
+		for i := range 8 { // A new code for every turn.
+			p.submit(t, urgent(p.call(fmt.Sprint("code-", i), limits)), Waiting)
+			p.step(time.Second)
+		}
+		p.step(time.Second)
+		p.wantStarted(t, "four overtake, then one that was overtaken goes", "first",
+			"code-0", "code-1", "code-2", "code-3", "refresh-0", "revocation", "code-4", "code-5", "code-6")
+		p.step(time.Second)
+		p.step(time.Second)
+		p.wantStarted(t, "and again", "first",
+			"code-0", "code-1", "code-2", "code-3", "refresh-0", "revocation", "code-4", "code-5", "code-6", "refresh-1", "code-7")
+	})
+}
+
+func TestSlotsAreSharedWithWhoeverIsOvertaken(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *provider) {
+		limits := Limits{MaxConcurrent: 1}
+		p.submit(t, urgent(p.call("code-0", limits)), Running)
+		p.submit(t, p.call("refresh-0", limits), Waiting)
+		p.submit(t, p.call("refresh-1", limits), Waiting)
+		want := []string{"code-0"}
+		for i := range 4 { // One code always runs already when another ends.
+			next := fmt.Sprint("code-", i+1)
+			p.submit(t, urgent(p.call(next, limits)), Running)
+			p.answer(fmt.Sprint("code-", i))
+			want = append(want, next)
+		}
+		want = append(want, "refresh-0")
+		p.wantStarted(t, "codes hold every slot in turn; after four, a refresh has one of them", want...)
+		p.submit(t, urgent(p.call("code-5", limits)), Waiting)
+		p.answer("code-4")
+		want = append(want, "code-5")
+		p.wantStarted(t, "the next code waits for a code, not for the refresh", want...)
+		for i := range 20 {
+			next := fmt.Sprint("code-", i+6)
+			p.submit(t, urgent(p.call(next, limits)), Waiting)
+			p.answer(fmt.Sprint("code-", i+5))
+			want = append(want, next)
+		}
+		p.wantStarted(t, "a refresh holds its slot, so codes in theirs take nothing from others", want...)
+	})
+}
+
 func TestMaxConcurrent(t *testing.T) {
 	for _, test := range []struct {
 		reason string

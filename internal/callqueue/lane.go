@@ -14,6 +14,10 @@ import (
 // DefaultMaxConcurrent is the number of concurrent calls of a lane whose Limits set none.
 const DefaultMaxConcurrent = 4
 
+// maxOvertaken is how many calls in a row may go ahead of one of lower priority that could go instead. Whoever can cause
+// urgent calls at will, by writing a code every second, must not keep an application's other tokens from being refreshed.
+const maxOvertaken = 4
+
 // refillStep is what refill times are rounded up to: time enough for the limiter's floating-point tokens to be full
 // without doubt, and short enough to matter to nobody.
 const refillStep = time.Millisecond
@@ -23,8 +27,8 @@ type Limits struct {
 	// RequestsPerSecond is the rate at which calls start, fractions allowed, with bursts of one second's worth and at
 	// least one. Zero or less, or not a number: no bound.
 	RequestsPerSecond float64
-	// MaxConcurrent is the number of calls that run at once; zero or less: DefaultMaxConcurrent. One more may run if
-	// it is urgent.
+	// MaxConcurrent is the number of calls that run at once; zero or less: DefaultMaxConcurrent. One more may run: an
+	// urgent one, or beside urgent ones another that these have overtaken often.
 	MaxConcurrent int
 }
 
@@ -52,7 +56,11 @@ type lane struct {
 	limiter *rate.Limiter         // nil: no rate
 	waiting [Urgent + 1]list.List // of *entry, by priority
 	running int
-	timer   clock.Timer // nil: nothing to wait for but calls
+	// regular counts the running calls that are not urgent.
+	regular int
+	// overtaken counts, by priority, the starts of higher priority since the last one of this priority.
+	overtaken [Urgent]int
+	timer     clock.Timer // nil: nothing to wait for but calls
 }
 
 func (q *Queue) laneFor(name string) *lane {
@@ -118,6 +126,9 @@ func (l *lane) setLimits(limits Limits, now time.Time) {
 // next returns the call whose turn it is, or nil when there is none or no slot for it.
 func (l *lane) next() *entry {
 	slots := l.limits.maxConcurrent()
+	if e := l.owed(); e != nil {
+		return e
+	}
 	if e := first(&l.waiting[Urgent]); e != nil {
 		if l.running <= slots {
 			return e
@@ -131,6 +142,48 @@ func (l *lane) next() *entry {
 		return e
 	}
 	return first(&l.waiting[Normal])
+}
+
+// owed returns the call that has been overtaken often enough to go first now. It may share the slot beyond the limit with
+// urgent calls, or these could pass the slots from one to the next for ever.
+func (l *lane) owed() *entry {
+	slots := l.limits.maxConcurrent()
+	if l.regular >= slots || l.running > slots {
+		return nil
+	}
+	for p, overtaken := range l.overtaken {
+		if e := first(&l.waiting[p]); e != nil && overtaken >= maxOvertaken {
+			return e
+		}
+	}
+	return nil
+}
+
+// begin moves a call from those that wait to those that run. While calls that are not urgent hold all regular slots, an
+// urgent one takes nothing from those that wait, and overtakes nobody.
+func (l *lane) begin(e *entry) {
+	e.unqueue()
+	competes := l.regular < l.limits.maxConcurrent()
+	for p := range e.call.Priority {
+		switch {
+		case l.waiting[p].Len() == 0:
+			l.overtaken[p] = 0
+		case competes:
+			l.overtaken[p]++
+		}
+	}
+	l.running++
+	if e.call.Priority != Urgent {
+		l.overtaken[e.call.Priority] = 0
+		l.regular++
+	}
+}
+
+func (l *lane) end(e *entry) {
+	l.running--
+	if e.call.Priority != Urgent {
+		l.regular--
+	}
 }
 
 func first(queue *list.List) *entry {
