@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/callqueue"
 	"github.com/oauth-operator/oauth-operator/internal/registration"
 	"github.com/oauth-operator/oauth-operator/internal/testenv"
 )
@@ -191,6 +192,20 @@ func TestDiscoveryThatFails(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+func TestDiscoveryOvertakesRefreshes(t *testing.T) {
+	w := newWorld(t)
+	controller := w.start()
+	answered := make(chan struct{})
+	defer close(answered)
+	for i := range 100 {
+		controller.queue.Submit(callqueue.Call{
+			Key: fmt.Sprint("refresh-", i), Lane: w.namespace + "/crm", Run: func(context.Context) { <-answered },
+		})
+	}
+	w.create(w.clientSecret(), w.application("crm"))
+	w.eventuallyReason("crm", v1alpha1.ReasonReady)
 }
 
 func TestPausesShow(t *testing.T) {

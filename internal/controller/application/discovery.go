@@ -132,9 +132,11 @@ func (r *Reconciler) startDiscovery(key types.NamespacedName, application types.
 		return
 	}
 	r.options.Queue.Submit(callqueue.Call{
-		Key:    "discovery/" + string(application),
-		Lane:   key.String(),
-		Limits: callqueue.Limits(request.limits),
+		Key:  "discovery/" + string(application),
+		Lane: key.String(),
+		// All other calls of the application, codes too, need what the document says.
+		Priority: callqueue.Urgent,
+		Limits:   callqueue.Limits(request.limits),
 		Run: func(ctx context.Context) {
 			log.FromContext(ctx).V(1).Info("reading the discovery document", "application", key, "issuer", request.issuer)
 			metadata, err := r.discover(ctx, request)

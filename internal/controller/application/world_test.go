@@ -89,6 +89,7 @@ type running struct {
 	requests *requests
 	passes   *atomic.Int64
 	store    *registration.Store
+	queue    *callqueue.Queue
 	stop     func()
 }
 
@@ -142,7 +143,7 @@ func (w *world) start() *running {
 		}
 	})
 	w.t.Cleanup(stop)
-	return &running{requests: requests, passes: passes, store: store, stop: stop}
+	return &running{requests: requests, passes: passes, store: store, queue: queue, stop: stop}
 }
 
 func (w *world) managerOptions() ctrl.Options {
