@@ -35,6 +35,21 @@ func wakeForExpiry(d Decision, f Facts, now time.Time) Decision {
 	return d
 }
 
+// WakeAt is when to look again although nothing happens: what was decided may wait in a queue while a token expires or
+// a deletion runs out of time. Zero: only when something changes.
+func WakeAt(f Facts, d Decision, now time.Time) time.Time {
+	at := d.At
+	if f.Record != nil && f.Record.Expiry.Kind == ExpiryAt && !f.Record.Expiry.Passed(now) {
+		at = earliest(at, f.Record.Expiry.At)
+	}
+	if f.Deletion != nil {
+		if deadline := f.Deletion.RequestedAt.Add(f.Deletion.Timeout); now.Before(deadline) {
+			at = earliest(at, deadline)
+		}
+	}
+	return at
+}
+
 func underWay(f Facts, _ time.Time) *Decision {
 	if f.Running {
 		return &Decision{Action: Wait}
@@ -64,8 +79,10 @@ func deleting(f Facts, now time.Time) *Decision {
 	case r == nil, !r.Held() && len(r.Replaced) == 0, f.Deletion.Orphan, f.Deletion.Revocable == RevocableNever,
 		r.Revocation != nil && r.Revocation.Done:
 		return &Decision{Action: Release}
-	case !now.Before(deadline):
+	case !now.Before(deadline) && (r.Revocation != nil || f.Deletion.Revocable != RevocableNow):
 		return &Decision{Action: Release, GivenUp: true}
+	case !now.Before(deadline):
+		return &Decision{Action: Revoke, LastChance: true}
 	case f.Deletion.Revocable == RevocableLater:
 		return &Decision{Action: Wait, At: deadline}
 	case r.Revocation != nil && now.Before(r.Revocation.NextAttemptAt):

@@ -311,3 +311,60 @@ func TestActions(t *testing.T) {
 		}
 	}
 }
+
+func TestDecideAfterTheDeadline(t *testing.T) {
+	deadline := issued().Add(time.Minute)
+	deletion := func(revocable lifecycle.Revocability) *lifecycle.Deletion {
+		return &lifecycle.Deletion{RequestedAt: issued(), Timeout: time.Minute, Revocable: revocable}
+	}
+	tried := lifecycle.RevocationFailed(held(), "503", 0, issued())
+	for _, test := range []struct {
+		reason string
+		record *lifecycle.Record
+		can    lifecycle.Revocability
+		want   lifecycle.Decision
+	}{
+		{"its turn never came: one call, beside the limits", held(), lifecycle.RevocableNow, lifecycle.Decision{Action: lifecycle.Revoke, LastChance: true}},
+		{"it was tried: given up", tried, lifecycle.RevocableNow, lifecycle.Decision{Action: lifecycle.Release, GivenUp: true}},
+		{"nobody can be asked: given up", held(), lifecycle.RevocableLater, lifecycle.Decision{Action: lifecycle.Release, GivenUp: true}},
+	} {
+		f := about(test.record)
+		f.Deletion = deletion(test.can)
+		if got := lifecycle.Decide(f, deadline); got != test.want {
+			t.Errorf("%s: got %+v, want %+v", test.reason, got, test.want)
+		}
+	}
+}
+
+// TestWakeAt holds for what waits in a queue, too: a token expires and a deletion runs out of time all the same.
+func TestWakeAt(t *testing.T) {
+	refresh, revoke := lifecycle.Decision{Action: lifecycle.Refresh}, lifecycle.Decision{Action: lifecycle.Revoke}
+	dying := about(held())
+	dying.Deletion = &lifecycle.Deletion{RequestedAt: issued(), Timeout: time.Minute}
+	for _, test := range []struct {
+		reason   string
+		facts    lifecycle.Facts
+		decision lifecycle.Decision
+		now      time.Duration
+		want     time.Time
+	}{
+		{"a refresh waits for its turn while the token expires", about(held()), refresh, 50 * time.Minute, after(time.Hour)},
+		{"it has expired: nothing more comes by itself", about(held()), refresh, 61 * time.Minute, time.Time{}},
+		{"a revocation waits for its turn while time runs out", dying, revoke, time.Second, after(time.Minute)},
+		{"what is decided comes earlier", about(held()), lifecycle.Decision{Action: lifecycle.Wait, At: after(time.Minute)}, 0, after(time.Minute)},
+		{"nothing is held and nothing is planned", about(nil), lifecycle.Decision{Action: lifecycle.Wait}, 0, time.Time{}},
+	} {
+		if got := lifecycle.WakeAt(test.facts, test.decision, after(test.now)); !got.Equal(test.want) {
+			t.Errorf("%s: got %s, want %s", test.reason, got, test.want)
+		}
+	}
+}
+
+// TestClockThatWasAhead : an authorization is dated a day ahead, the clock is set right, a refresh is made; the one after
+// it must not wait for the day to pass.
+func TestClockThatWasAhead(t *testing.T) {
+	ahead := held(func(r *lifecycle.Record) { r.AuthorizedAt = after(24 * time.Hour) })
+	if got := lifecycle.Decide(about(ahead), after(59*time.Minute)); got.Action != lifecycle.Refresh {
+		t.Errorf("a token that expires in a minute: %+v, want a refresh", got)
+	}
+}

@@ -276,8 +276,8 @@ func nextRefresh(f Facts, now time.Time) time.Time {
 		}
 		at = latest(failure.LastAt, retry) // "At once" is a time too, and one that does not move.
 	}
-	if f.Pause != nil && !at.IsZero() {
-		at = latest(at, f.Pause.NextProbeAt)
+	if f.Pause != nil && !now.Before(at) {
+		return time.Time{} // Up to a probe, which another connection may make.
 	}
 	return at
 }

@@ -142,6 +142,9 @@ type Decision struct {
 	At time.Time
 	// Probe : the application is paused and this call finds out whether it works again.
 	Probe bool
+	// LastChance : the deadline of a deletion has passed and its turn never came; the call is made at once, beside the
+	// application's limits.
+	LastChance bool
 	// GivenUp : the deadline passed with tokens unrevoked, for Release.
 	GivenUp bool
 }

@@ -103,6 +103,9 @@ func (f Facts) renewalDue() time.Time {
 	case r.Expiry.Kind == ExpiryAt && r.Expiry.At.Sub(r.IssuedAt) > shortLifetime:
 		success = success.Add(quietPeriod)
 	}
+	if success.After(r.IssuedAt.Add(clockTolerance)) && !r.IssuedAt.IsZero() {
+		return due // A success long after the request that it answered was timed by a clock that was ahead then.
+	}
 	return latest(due, success)
 }
 

@@ -27,37 +27,87 @@ import (
 const (
 	// beginTimeout bounds the write that precedes a call.
 	beginTimeout = 10 * time.Second
-	// beginRetry is when a call is considered again after that write failed.
-	beginRetry = time.Second
+	// beginRetry is when a call is considered again after that write failed, the first time and at most.
+	beginRetry      = time.Second
+	beginRetryLimit = 30 * time.Second
 	// maxToken is the longest token that fits into a Secret beside the rest, in bytes.
 	maxToken = 128 << 10
 )
 
 // submit asks for a turn in the application's queue. The turn decides again, on the facts of that moment.
-func (r *Reconciler) submit(s *scope, action lifecycle.Action) {
+func (r *Reconciler) submit(s *scope, decision lifecycle.Decision) {
 	name, uid, orphan := s.name, types.UID(s.facts.UID), s.connection == nil
-	var failed error // written by Run, read by Done after it
-	r.Queue.Submit(callqueue.Call{
-		Key: s.key(), Lane: s.applicationName().String(), Urgent: action == lifecycle.Exchange, Limits: limitsOf(s.client),
+	outcome := errUnfinished // written by Run, read by Done after it
+	call := callqueue.Call{
+		Key: s.key(), Lane: s.applicationName().String(), Priority: priorityOf(decision.Action), Limits: limitsOf(s.client),
 		Run: func(ctx context.Context) {
 			ctx = logr.NewContext(ctx, s.log)
-			failed = r.turn(ctx, name, uid, orphan)
+			outcome = r.turn(ctx, name, uid, orphan)
 		},
-		Done: func() { r.afterTurn(s.log, name, failed) },
-	})
+		Done: func() { r.afterTurn(s.log, name, uid, outcome) },
+	}
+	if decision.LastChance {
+		call.Lane, call.Limits = "deadline/"+call.Key, callqueue.Limits{}
+	}
+	r.Queue.Submit(call)
+}
+
+// errUnfinished stands for a turn that panicked: nobody knows whether anything was sent.
+var errUnfinished = errors.New("the call broke off")
+
+func priorityOf(action lifecycle.Action) callqueue.Priority {
+	switch action {
+	case lifecycle.Exchange:
+		return callqueue.Urgent
+	case lifecycle.Revoke:
+		return callqueue.Soon
+	case lifecycle.Import, lifecycle.Issue, lifecycle.Refresh, lifecycle.Wait, lifecycle.VerifyMark, lifecycle.Remember,
+		lifecycle.Release:
+	}
+	return callqueue.Normal
 }
 
 // afterTurn publishes what a turn has brought, or makes another one later.
-func (r *Reconciler) afterTurn(log logr.Logger, name types.NamespacedName, err error) {
+func (r *Reconciler) afterTurn(log logr.Logger, name types.NamespacedName, uid types.UID, err error) {
 	switch {
 	case err == nil:
+		r.failed.Delete(string(uid))
 		r.waker.wake(name)
 	case errors.Is(err, grant.ErrConflict), apierrors.IsConflict(err):
 		r.waker.wakeAfter(name, staleRetry)
+	case errors.Is(err, errUnfinished):
+		r.settleUnfinished(log, name, string(uid))
 	default:
-		log.Info("no call was made to the provider; trying again", "cause", err.Error())
-		r.waker.wakeAfter(name, beginRetry)
+		delay := r.turnDelay(string(uid))
+		log.V(1).Info("no call was made to the provider; trying again", "cause", err.Error(), "after", delay.String())
+		r.waker.wakeAfter(name, delay)
 	}
+}
+
+// turnDelay doubles from a second to half a minute with each turn that could not be taken, as while the API server is
+// away.
+func (r *Reconciler) turnDelay(uid string) time.Duration {
+	failures := 0
+	if before, ok := r.failed.Load(uid); ok {
+		failures, _ = before.(int)
+	}
+	r.failed.Store(uid, failures+1)
+	const doublings = 5
+	return min(beginRetry<<min(failures, doublings), beginRetryLimit)
+}
+
+// settleUnfinished treats a call that broke off in this process like one that a crash cut off.
+func (r *Reconciler) settleUnfinished(log logr.Logger, name types.NamespacedName, uid string) {
+	ctx, cancel := context.WithTimeout(context.Background(), beginTimeout)
+	defer cancel()
+	live, err := r.Grants.Live(ctx, uid)
+	if err == nil && live != nil && live.Record.Attempt != nil && live.Record.Attempt.Process == r.Process {
+		_, err = r.Grants.Write(ctx, live, lifecycle.Interrupted(live.Record, "", r.Clock.Now()))
+	}
+	if err != nil {
+		log.Error(err, "a call that broke off could not be written down")
+	}
+	r.waker.wakeAfter(name, beginRetry)
 }
 
 func limitsOf(kept *registration.Client) callqueue.Limits {
@@ -193,8 +243,8 @@ func (r *Reconciler) request(s *scope, action lifecycle.Action) oauth.TokenReque
 func outcome(
 	base beginning, s *scope, call lifecycle.Call, response oauth.TokenResponse, err error, now time.Time,
 ) (*lifecycle.Record, string) {
-	if err == nil && len(response.AccessToken.Reveal()) > maxToken {
-		err = &oauth.Error{Concern: oauth.ConcernTransient, Description: "the access token is too long for a Secret", Sent: oauth.Answered}
+	if err == nil && max(len(response.AccessToken.Reveal()), len(response.RefreshToken.Reveal())) > maxToken {
+		err = &oauth.Error{Concern: oauth.ConcernTransient, Description: "a token of the answer is too long for a Secret", Sent: oauth.Answered}
 	}
 	if err == nil {
 		next := lifecycle.Succeeded(base.record, call, tokensOf(s, call, response), now)

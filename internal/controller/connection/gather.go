@@ -215,9 +215,10 @@ func (r *Reconciler) gatherInput(ctx context.Context, s *scope) (lifecycle.Input
 	}
 	meta := &metav1.PartialObjectMetadata{}
 	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	err := r.Metadata.Get(ctx, types.NamespacedName{Namespace: s.name.Namespace, Name: reference.Name}, meta)
+	key := types.NamespacedName{Namespace: s.name.Namespace, Name: reference.Name}
+	err := r.Metadata.Get(ctx, key, meta)
 	if apierrors.IsNotFound(err) {
-		return lifecycle.Input{State: lifecycle.InputMissing, Missing: fmt.Sprintf("waiting for Secret %q", reference.Name)}, nil
+		return lifecycle.Input{State: lifecycle.InputMissing, Missing: r.missing(ctx, key)}, nil
 	}
 	if err != nil {
 		return lifecycle.Input{}, fmt.Errorf("read metadata of Secret %s: %w", reference.Name, err)
@@ -227,6 +228,15 @@ func (r *Reconciler) gatherInput(ctx context.Context, s *scope) (lifecycle.Input
 		return lifecycle.Input{State: lifecycle.InputPresent, Hash: s.entry.Record.SpentInput, Version: version}, nil
 	}
 	return r.readInput(ctx, s, reference)
+}
+
+// missing says why an input's Secret is not there. One with the operator's own labels is not taken for a user's.
+func (r *Reconciler) missing(ctx context.Context, key types.NamespacedName) string {
+	if err := r.Client.Get(ctx, key, &corev1.Secret{}); err == nil {
+		return fmt.Sprintf("Secret %q is not read, because its label %s or %s marks it as one of the operator's own: take the label away",
+			key.Name, v1alpha1.LabelConnection, v1alpha1.LabelRecord)
+	}
+	return fmt.Sprintf("waiting for Secret %q", key.Name)
 }
 
 // noInput describes a grant type without one, or a person who has to act.

@@ -48,7 +48,13 @@ func (r *Reconciler) adopt(ctx context.Context, connection *v1alpha1.OAuthConnec
 		}
 		strays++
 		if own == nil && connection.DeletionTimestamp.IsZero() && inherits(connection, entry.Record) {
-			return false, r.inherit(ctx, connection, entry)
+			may, err := r.mayInherit(ctx, connection, entry.Record)
+			if err != nil {
+				return false, err
+			}
+			if may {
+				return false, r.inherit(ctx, connection, entry)
+			}
 		}
 	}
 	if strays == 0 {
@@ -66,6 +72,19 @@ func inherits(connection *v1alpha1.OAuthConnection, record *lifecycle.Record) bo
 	namespace, name := connection.ApplicationKey()
 	return record.Application.Namespace == namespace && record.Application.Name == name &&
 		record.Owner == connection.Spec.Owner && (record.Heir == "" || record.Heir == string(connection.UID))
+}
+
+// mayInherit tells whether the application allows the connection, and nothing is under way for the record that this very
+// process would not know again under another UID.
+func (r *Reconciler) mayInherit(ctx context.Context, connection *v1alpha1.OAuthConnection, record *lifecycle.Record) (bool, error) {
+	if r.Queue.State(record.Connection.UID) == callqueue.Running {
+		return false, nil
+	}
+	s := &scope{name: types.NamespacedName{Namespace: connection.Namespace, Name: connection.Name}, connection: connection}
+	if err := r.gatherApplication(ctx, s); err != nil {
+		return false, err
+	}
+	return s.application != nil && (s.facts.Blocked == nil || s.facts.Blocked.Reason != v1alpha1.ReasonNotAllowed), nil
 }
 
 // inherit moves a record to its new connection in three writes, each of which may be the last before a crash: name the
@@ -179,7 +198,7 @@ func (r *Reconciler) endOrphan(ctx context.Context, name types.NamespacedName, e
 	s.facts.Running = r.Queue.State(s.key()) == callqueue.Running
 	switch decision := lifecycle.Decide(s.facts, s.now); decision.Action {
 	case lifecycle.Revoke:
-		r.submit(s, decision.Action)
+		r.submit(s, decision)
 	case lifecycle.VerifyMark:
 		return 0, r.verifyMark(ctx, s)
 	case lifecycle.Release:

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -84,6 +85,10 @@ type Reconciler struct {
 	marks marks
 	waker waker
 	own   ownwrites.Versions
+	// uids are those of connections that were written, to be forgotten when the name is gone.
+	uids sync.Map
+	// failed counts, by connection UID, turns in a row that ended without a call.
+	failed sync.Map
 }
 
 // New makes a Reconciler.
@@ -99,6 +104,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	connection := &v1alpha1.OAuthConnection{}
 	err := r.Client.Get(ctx, request.NamespacedName, connection)
 	if apierrors.IsNotFound(err) {
+		r.forget(request.NamespacedName)
 		return r.tidyRecords(ctx, request.NamespacedName, nil)
 	}
 	if err != nil {
@@ -114,6 +120,22 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return ctrl.Result{RequeueAfter: staleRetry}, nil
 	}
 	return result, err
+}
+
+// forget frees what is remembered of the connection that had this name.
+func (r *Reconciler) forget(name types.NamespacedName) {
+	if uid, ok := r.uids.LoadAndDelete(name); ok {
+		if uid, ok := uid.(types.UID); ok {
+			r.own.Forget(uid)
+			r.failed.Delete(string(uid))
+		}
+	}
+}
+
+// wrote remembers our own write of a connection.
+func (r *Reconciler) wrote(connection *v1alpha1.OAuthConnection) {
+	r.uids.Store(client.ObjectKeyFromObject(connection), connection.UID)
+	r.own.Wrote(connection)
 }
 
 // staleRetry is when a pass on a stale view is repeated.
@@ -154,10 +176,11 @@ func (r *Reconciler) reconcile(ctx context.Context, connection *v1alpha1.OAuthCo
 
 // resultOf says when to look again: what changes by itself is time alone.
 func (r *Reconciler) resultOf(s *scope, decision lifecycle.Decision) reconcile.Result {
-	if decision.Action != lifecycle.Wait || decision.At.IsZero() {
+	at := lifecycle.WakeAt(s.facts, decision, s.now)
+	if at.IsZero() {
 		return reconcile.Result{}
 	}
-	return reconcile.Result{RequeueAfter: max(decision.At.Sub(s.now), time.Millisecond)}
+	return reconcile.Result{RequeueAfter: max(at.Sub(s.now), time.Millisecond)}
 }
 
 // ensureFinalizer comes first and alone: nothing may exist outside that cleanup does not know of.
@@ -177,7 +200,7 @@ func (r *Reconciler) patchFinalizers(
 	if err := r.Client.Patch(ctx, connection, patch); err != nil {
 		return fmt.Errorf("change finalizers: %w", err)
 	}
-	r.own.Wrote(connection)
+	r.wrote(connection)
 	return nil
 }
 
@@ -194,7 +217,7 @@ func (r *Reconciler) act(ctx context.Context, s *scope, decision lifecycle.Decis
 	case lifecycle.Release:
 		return r.release(ctx, s, decision.GivenUp)
 	case lifecycle.Exchange, lifecycle.Import, lifecycle.Issue, lifecycle.Refresh, lifecycle.Revoke:
-		r.submit(s, decision.Action)
+		r.submit(s, decision)
 	}
 	return nil
 }

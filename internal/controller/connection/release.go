@@ -61,8 +61,8 @@ func (r *Reconciler) revoke(ctx context.Context, s *scope, transport http.RoundT
 		})
 		var failure *oauth.Error
 		switch {
-		case err == nil:
-		case !errors.As(err, &failure), failure.Concern == oauth.ConcernTransient, failure.Concern == oauth.ConcernApplication:
+		case err == nil, errors.As(err, &failure) && failure.Concern == oauth.ConcernGrant: // It was dead already.
+		case failure == nil, failure.Concern == oauth.ConcernTransient, failure.Concern == oauth.ConcernApplication:
 			return r.revokeLater(ctx, s, refusalOf(err))
 		default:
 			refused = append(refused, token.what+": "+failure.Error())
@@ -115,31 +115,56 @@ func tokensToRevoke(record *lifecycle.Record) []revocable {
 
 // release ends a connection: its Secret, its record, and last its finalizer.
 func (r *Reconciler) release(ctx context.Context, s *scope, givenUp bool) error {
-	connection := s.connection
-	key := types.NamespacedName{Namespace: connection.Namespace, Name: connection.Name}
-	if err := r.Publisher.Withdraw(ctx, key, connection.UID, connection.TokenSecretName(), connection.Status.SecretName); err != nil {
-		return fmt.Errorf("withdraw the token Secret: %w", err)
-	}
-	verdict := farewell(s, givenUp)
-	if err := r.reportDeleted(ctx, s, verdict); err != nil {
+	if err := r.withdraw(ctx, s); err != nil {
 		return err
 	}
-	released(r.Recorder, s, verdict, r.terminating(ctx, connection.Namespace))
-	if verdict.unrevoked {
-		r.Metrics.Unrevoked(s.applicationName())
+	if s.entry != nil || s.connection.Status.DeletedAt == nil {
+		if err := r.bidFarewell(ctx, s, farewell(s, givenUp)); err != nil {
+			return err
+		}
 	}
-	s.log.Info("released", "reason", verdict.Reason, "detail", verdict.Message)
+	err := r.patchFinalizers(ctx, s.connection, controllerutil.RemoveFinalizer)
+	if apierrors.IsNotFound(errors.Unwrap(err)) {
+		return nil
+	}
+	return err
+}
+
+// withdraw deletes the workload's Secret. What keeps that from happening (a finalizer or a webhook of somebody else) does
+// not hold the connection beyond its deadline: garbage collection goes on, by the owner reference.
+func (r *Reconciler) withdraw(ctx context.Context, s *scope) error {
+	connection := s.connection
+	key := types.NamespacedName{Namespace: connection.Namespace, Name: connection.Name}
+	err := r.Publisher.Withdraw(ctx, key, connection.UID, connection.TokenSecretName(), connection.Status.SecretName)
+	switch {
+	case err == nil:
+		return nil
+	case s.now.Before(s.facts.Deletion.RequestedAt.Add(s.facts.Deletion.Timeout)):
+		return fmt.Errorf("withdraw the token Secret: %w", err)
+	}
+	s.log.Error(err, "the token Secret could not be deleted in time; it is left to garbage collection")
+	return nil
+}
+
+// bidFarewell ends the record and tells how: in status, which is a courtesy and holds nothing up, in an event and in the
+// metric. It happens once: without a record, all has been told.
+func (r *Reconciler) bidFarewell(ctx context.Context, s *scope, verdict ending) error {
+	if err := r.reportDeleted(ctx, s, verdict); apierrors.IsConflict(err) {
+		return err
+	} else if err != nil {
+		s.log.Error(err, "the last status could not be written")
+	}
 	if s.entry != nil {
 		if err := r.Grants.Delete(ctx, s.entry); err != nil {
 			return err
 		}
 	}
-	err := r.patchFinalizers(ctx, connection, controllerutil.RemoveFinalizer)
-	r.own.Forget(connection.UID)
-	if apierrors.IsNotFound(errors.Unwrap(err)) {
-		return nil
+	released(r.Recorder, s, verdict, r.terminating(ctx, s.name.Namespace))
+	if verdict.unrevoked {
+		r.Metrics.Unrevoked(s.applicationName())
 	}
-	return err
+	s.log.Info("released", "reason", verdict.Reason, "detail", verdict.Message)
+	return nil
 }
 
 // terminating tells whether a namespace is being deleted, as far as the cache knows.

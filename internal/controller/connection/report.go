@@ -9,6 +9,7 @@ import (
 	"time"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -70,8 +71,7 @@ func (r *Reconciler) report(ctx context.Context, s *scope, publication lifecycle
 // reportDeleted writes the last status of a connection that is about to go.
 func (r *Reconciler) reportDeleted(ctx context.Context, s *scope, verdict ending) error {
 	status := s.connection.Status.DeepCopy()
-	now := metav1.NewTime(s.now)
-	status.Phase, status.DeletedAt = v1alpha1.ConnectionDeleted, &now
+	status.Phase, status.DeletedAt = v1alpha1.ConnectionDeleted, timeOf(s.now)
 	status.SecretName, status.NextRefreshAt, status.Failure = "", nil, nil
 	status.ObservedGeneration = s.connection.Generation
 	gone := lifecycle.Condition{Status: lifecycle.False, Reason: verdict.Reason, Message: verdict.Message}
@@ -91,11 +91,15 @@ func (r *Reconciler) patchStatus(
 	before := s.connection.DeepCopy()
 	s.connection.Status = *status
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	if err := r.Client.Status().Patch(ctx, s.connection, patch); err != nil {
-		s.connection.Status = before.Status
-		return fmt.Errorf("patch status: %w", client.IgnoreNotFound(err))
+	err := r.Client.Status().Patch(ctx, s.connection, patch)
+	if apierrors.IsNotFound(err) {
+		return nil
 	}
-	r.own.Wrote(s.connection)
+	if err != nil {
+		s.connection.Status = before.Status
+		return fmt.Errorf("patch status: %w", err)
+	}
+	r.wrote(s.connection)
 	tell(&before.Status)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -76,9 +77,19 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, inputs cache.Cache) erro
 		WatchesRawSource(source.Kind(inputs, secretMeta, r.inputHandler())).
 		WatchesRawSource(source.Kind(inputs, namespaceMeta, handler.TypedEnqueueRequestsFromMapFunc(r.ofNamespace), labelsChanged())).
 		WatchesRawSource(source.Func(r.waker.start)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers}).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: r.Workers,
+			// A Secret that could not be written is not left behind for long when the API server is back.
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
+		}).
 		Complete(r)
 }
+
+// Distances of passes that failed.
+const (
+	firstRetry = 50 * time.Millisecond
+	lastRetry  = 30 * time.Second
+)
 
 // relevant leaves out our own status patches.
 func relevant() predicate.Predicate {
