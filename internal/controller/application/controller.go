@@ -28,21 +28,22 @@ import (
 // retryConflict is the pause after a write that somebody else was ahead of, or that the cache does not show yet.
 const retryConflict = 50 * time.Millisecond
 
-// The permissions of this controller. Values of Secrets and ConfigMaps are read one by one (get); the rest is metadata.
-// The operator's own Secrets are written in its namespace only.
+// The permissions of this controller. It reads the values of Secrets and ConfigMaps one by one (get) and watches their
+// metadata. RBAC knows no Secrets "with this label": those of tokens are written in every namespace that has connections
+// (see the connection controller), and that also covers the kept clients in the operator's own.
 //
 // +kubebuilder:rbac:groups=oauth-operator.io,resources=oauthapplications,verbs=list;watch;patch
 // +kubebuilder:rbac:groups=oauth-operator.io,resources=oauthapplications/status,verbs=patch
 // +kubebuilder:rbac:groups=oauth-operator.io,resources=oauthconnections,verbs=list;watch
-// +kubebuilder:rbac:groups="",resources=secrets;configmaps,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=secrets;configmaps;namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
-// +kubebuilder:rbac:groups="",namespace=oauth-operator-system,resources=secrets,verbs=create;update;delete
 
 // Options are what the controller needs. All but InUse and Watched are required.
 type Options struct {
 	// Client reads from the manager's cache, where the indexes of RegisterIndexes are, and writes.
 	Client client.Client
-	// Metadata is a cache of the metadata of Secrets and ConfigMaps that are not the operator's own. The manager runs it.
+	// Metadata is a cache of the metadata of namespaces, and of Secrets and ConfigMaps that are not the operator's own. The
+	// manager runs it.
 	Metadata cache.Cache
 	// Live reads from the API server.
 	Live client.Reader
@@ -247,8 +248,14 @@ func (r *Reconciler) needed(ctx context.Context, kept *registration.Client, pres
 		// Connections name their application, not its UID: while there is another of this name they belong to that one.
 		key := types.NamespacedName{Namespace: kept.Application.Namespace, Name: kept.Application.Name}
 		connections, err := r.connections(ctx, key)
-		if err != nil || len(connections) > 0 {
+		if err != nil {
 			return true, err
+		}
+		// Whether others were allowed, the application has taken with it. Of these, only who held tokens has some to revoke.
+		for i := range connections {
+			if connections[i].Namespace == key.Namespace || held(&connections[i]) {
+				return true, nil
+			}
 		}
 	}
 	if r.options.InUse == nil {

@@ -320,6 +320,86 @@ func TestAnApplicationDoesNotWaitForever(t *testing.T) {
 	w.eventuallyReleased(application.UID)
 }
 
+func TestStrangersHoldNothingUp(t *testing.T) {
+	w := newWorld(t)
+	w.guests = []string{env.Namespace(t), env.Namespace(t), env.Namespace(t)}
+	stranger, guest, former := w.guest(w.guests[0], "c", "crm"), w.guest(w.guests[1], "c", "crm"), w.guest(w.guests[2], "c", "crm")
+	w.label(w.guests[1], "crm", "yes")
+	application := w.application("crm")
+	application.Spec.AllowedNamespaces = &v1alpha1.AllowedNamespaces{
+		From: v1alpha1.NamespacesFromSelector, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"crm": "yes"}},
+	}
+	w.create(w.clientSecret(), application, stranger, guest, former)
+	w.setPhase(former, v1alpha1.ConnectionActive) // It was allowed once.
+	w.start()
+	w.eventually("crm", "counted", func(a *v1alpha1.OAuthApplication) bool {
+		return a.Status.Phase == v1alpha1.ApplicationActive && *a.Status.Connections == v1alpha1.ConnectionCounts{Total: 2, Active: 1}
+	})
+	w.delete(application)
+	w.eventuallyReason("crm", v1alpha1.ReasonConnectionsRemain)
+	w.delete(guest)
+	w.delete(former)
+	w.eventuallyGone(application)
+	w.eventuallyReleased(application.UID)
+}
+
+func TestAKeptClientOutlivesItsApplicationWhileAGuestHoldsTokens(t *testing.T) {
+	w := newWorld(t)
+	w.guests, w.timeout = []string{env.Namespace(t)}, time.Millisecond
+	guest := w.guest(w.guests[0], "c", "crm")
+	application := w.application("crm")
+	application.Spec.AllowedNamespaces = &v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesFromAll}
+	w.create(w.clientSecret(), application, guest)
+	w.setPhase(guest, v1alpha1.ConnectionInactive)
+	w.start()
+	w.eventuallyReason("crm", v1alpha1.ReasonReady)
+	w.clock.SetTime(w.clock.Now().Add(time.Hour))
+	w.delete(application)
+	w.eventuallyGone(application)
+	if _, err := w.kept(application.UID); err != nil {
+		t.Errorf("the client went before the connection that holds tokens: %v", err)
+	}
+	w.delete(guest)
+	w.eventuallyReleased(application.UID)
+}
+
+func TestTheCountFollowsPermission(t *testing.T) {
+	w := newWorld(t)
+	w.guests = []string{env.Namespace(t)}
+	guest := w.guest(w.guests[0], "c", "crm")
+	application := w.application("crm")
+	application.Spec.AllowedNamespaces = &v1alpha1.AllowedNamespaces{
+		From: v1alpha1.NamespacesFromSelector, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"crm": "yes"}},
+	}
+	w.create(w.clientSecret(), application, guest)
+	w.setReady(guest, v1alpha1.ReasonNotAllowed)
+	w.start()
+	w.eventuallyReason("crm", v1alpha1.ReasonReady)
+	w.label(w.guests[0], "crm", "yes")
+	w.setReady(guest, v1alpha1.ReasonProgressing) // As the connection's controller does then.
+	w.eventually("crm", "counted", func(a *v1alpha1.OAuthApplication) bool { return a.Status.Connections.Total == 1 })
+}
+
+func (w *world) label(namespace, key, value string) {
+	w.t.Helper()
+	object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
+	w.update(object, func() { object.Labels[key] = value })
+}
+
+func (w *world) setPhase(connection *v1alpha1.OAuthConnection, phase v1alpha1.ConnectionPhase) {
+	w.t.Helper()
+	connection.Status.Phase = phase
+	w.must(w.client.Status().Update(w.t.Context(), connection))
+}
+
+func (w *world) setReady(connection *v1alpha1.OAuthConnection, reason string) {
+	w.t.Helper()
+	meta.SetStatusCondition(&connection.Status.Conditions, metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: reason,
+	})
+	w.must(w.client.Status().Update(w.t.Context(), connection))
+}
+
 // record is a grant record as far as the application's controller knows one.
 func (w *world) record(application *v1alpha1.OAuthApplication) *corev1.Secret {
 	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{

@@ -35,20 +35,50 @@ func (r *Reconciler) gather(ctx context.Context, application *v1alpha1.OAuthAppl
 	return f, r.gatherInputs(ctx, &f)
 }
 
-// count counts the connections that refer to an application.
+// count counts the connections of an application: those that may use it, and those that hold tokens from a time when they
+// might. Others only name it; nothing of it is theirs to hold up.
 func (r *Reconciler) count(ctx context.Context, application *v1alpha1.OAuthApplication) (v1alpha1.ConnectionCounts, error) {
 	var counts v1alpha1.ConnectionCounts
 	connections, err := r.connections(ctx, client.ObjectKeyFromObject(application))
 	if err != nil {
 		return counts, err
 	}
+	namespaces := map[string]map[string]string{}
 	for i := range connections {
+		connection := &connections[i]
+		namespaceLabels, err := r.labelsOf(ctx, application, connection.Namespace, namespaces)
+		if err != nil {
+			return counts, err
+		}
+		if !held(connection) && NotAllowed(application, connection, namespaceLabels) != "" {
+			continue
+		}
 		counts.Total++
-		if connections[i].Status.Phase == v1alpha1.ConnectionActive {
+		if connection.Status.Phase == v1alpha1.ConnectionActive {
 			counts.Active++
 		}
 	}
 	return counts, nil
+}
+
+// labelsOf reads the labels of a namespace once, where an application asks for any. They do not show in a namespace that
+// the cache does not hold yet.
+func (r *Reconciler) labelsOf(
+	ctx context.Context, application *v1alpha1.OAuthApplication, name string, known map[string]map[string]string,
+) (map[string]string, error) {
+	if !NeedsLabels(application, name) {
+		return nil, nil
+	}
+	if found, ok := known[name]; ok {
+		return found, nil
+	}
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	if err := r.options.Metadata.Get(ctx, client.ObjectKey{Name: name}, namespace); client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("read namespace %s: %w", name, err)
+	}
+	known[name] = namespace.Labels
+	return namespace.Labels, nil
 }
 
 // connections lists those that refer to an application. They belong to the cache: they are read, never changed.

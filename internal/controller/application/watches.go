@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -114,7 +115,7 @@ func worthALook(e event.UpdateEvent) bool {
 }
 
 // connectionHandler enqueues the application, once in countDelay, when the number of its connections or of the active ones
-// changes.
+// may have changed.
 func connectionHandler() handler.EventHandler {
 	enqueue := func(object client.Object, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 		if connection, ok := object.(*v1alpha1.OAuthConnection); ok {
@@ -128,7 +129,7 @@ func connectionHandler() handler.EventHandler {
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			before, okBefore := e.ObjectOld.(*v1alpha1.OAuthConnection)
 			after, okAfter := e.ObjectNew.(*v1alpha1.OAuthConnection)
-			if okBefore && okAfter && before.Status.Phase != after.Status.Phase {
+			if okBefore && okAfter && countsOtherwise(before, after) {
 				enqueue(after, queue)
 			}
 		},
@@ -136,6 +137,17 @@ func connectionHandler() handler.EventHandler {
 			enqueue(e.Object, queue)
 		},
 	}
+}
+
+// countsOtherwise tells whether a connection may count otherwise than before: its phase is another, or the permission that
+// its own controller found.
+func countsOtherwise(before, after *v1alpha1.OAuthConnection) bool {
+	return before.Status.Phase != after.Status.Phase || refused(before) != refused(after)
+}
+
+func refused(connection *v1alpha1.OAuthConnection) bool {
+	ready := meta.FindStatusCondition(connection.Status.Conditions, v1alpha1.ConditionReady)
+	return ready != nil && ready.Reason == v1alpha1.ReasonNotAllowed
 }
 
 // recordPredicate passes every change of kept clients (pauses are in them) and the end of grant records, which may have

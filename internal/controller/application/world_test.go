@@ -69,9 +69,11 @@ type world struct {
 	t                   *testing.T
 	client              client.Client
 	namespace, operator string
-	clock               *clocktesting.FakePassiveClock
-	provider            *issuerServer
-	timeout             time.Duration
+	// guests are other namespaces that the controller watches.
+	guests   []string
+	clock    *clocktesting.FakePassiveClock
+	provider *issuerServer
+	timeout  time.Duration
 }
 
 func newWorld(t *testing.T) *world {
@@ -152,12 +154,20 @@ func (w *world) managerOptions() ctrl.Options {
 		Metrics:    server.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 		Cache: cache.Options{
-			DefaultNamespaces: map[string]cache.Config{w.namespace: {}},
+			DefaultNamespaces: w.watched(),
 			ByObject: map[client.Object]cache.ByObject{&corev1.Secret{}: {Namespaces: map[string]cache.Config{
 				w.operator: {LabelSelector: mustSelector(w.t, v1alpha1.LabelRecord)},
 			}}},
 		},
 	}
+}
+
+func (w *world) watched() map[string]cache.Config {
+	namespaces := map[string]cache.Config{w.namespace: {}}
+	for _, guest := range w.guests {
+		namespaces[guest] = cache.Config{}
+	}
+	return namespaces
 }
 
 func mustSelector(t *testing.T, text string) labels.Selector {
@@ -317,6 +327,13 @@ func (w *world) connection(name, application string) *v1alpha1.OAuthConnection {
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
 		Spec:       v1alpha1.OAuthConnectionSpec{ApplicationRef: v1alpha1.ApplicationReference{Name: application}},
 	}
+}
+
+// guest is a connection of another namespace.
+func (w *world) guest(namespace, name, application string) *v1alpha1.OAuthConnection {
+	connection := w.connection(name, application)
+	connection.Namespace, connection.Spec.ApplicationRef.Namespace = namespace, w.namespace
+	return connection
 }
 
 // eventually waits until an application is as wanted, and returns it.
