@@ -44,6 +44,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/internal/registration"
 )
 
+// The metrics endpoint asks the API server who is calling and whether that may be.
+//
 // +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
 // +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
 
