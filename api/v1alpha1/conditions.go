@@ -65,8 +65,7 @@ const (
 	ReasonApplicationNotReady = "ApplicationNotReady"
 	// ReasonNotAllowed : the application does not allow this namespace, this grant type or these scopes.
 	ReasonNotAllowed = "NotAllowed"
-	// ReasonNoGateway : a person has to authorize, but there is no gateway to send them to, or the code has no
-	// redirect URL to go with it.
+	// ReasonNoGateway : a person has to authorize, but there is no gateway to send them to.
 	ReasonNoGateway = "NoGateway"
 	// ReasonAuthorizationRequired : a person has to authorize, or a new code or refresh token has to be given.
 	ReasonAuthorizationRequired = "AuthorizationRequired"
