@@ -3,12 +3,14 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -195,6 +197,12 @@ func TestRevocation(t *testing.T) {
 			"nothing is gained by waiting", func(s *hostile.Server) { s.Always(revoking(), hostile.OAuthError(400, "unsupported_token_type")) },
 			v1alpha1.EventRevocationFailed, corev1.EventTypeWarning, 1, true, 0, 6 * time.Second,
 		},
+		"dead already": {
+			"a token that the provider does not know any more is revoked", func(s *hostile.Server) {
+				s.Always(revoking(), hostile.OAuthError(400, "invalid_token"))
+			},
+			v1alpha1.ReasonRevoked, corev1.EventTypeNormal, 0, true, 0, 6 * time.Second,
+		},
 		"no endpoint": {
 			"nothing can be done", func(s *hostile.Server) {
 				s.Always(record.Filter{Endpoint: record.Discovery}, hostile.SetField("revocation_endpoint", hostile.Missing{}))
@@ -224,6 +232,39 @@ func TestRevocation(t *testing.T) {
 			}
 			waitGone(t, secret(w.namespace, s.name, nil))
 		})
+	}
+}
+
+// TestRevocationWhoseTurnDoesNotCome : the application's limit would let the call out long after the deadline, so it is
+// made at the deadline, beside the limit.
+func TestRevocationWhoseTurnDoesNotCome(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0, revocationTimeout(4*time.Second))
+	server := w.hostile(t, harness.Options{})
+	s := w.connected(t, server, server.URL)
+	app := s.application(t)
+	app.Spec.Limits = &v1alpha1.Limits{RequestsPerSecond: new(resource.MustParse("1m")), MaxConcurrent: 1}
+	if err := plane.Client().Update(t.Context(), app); err != nil {
+		t.Fatal(err)
+	}
+	testenv.Eventually(t, patience, func() error {
+		if now := s.application(t); now.Status.ObservedGeneration != now.Generation {
+			return errors.New("the limit is not observed yet")
+		}
+		return nil
+	})
+	before := server.Count(record.Filter{Endpoint: record.Token})
+	s.update(t, func(c *v1alpha1.OAuthConnection) { // The first refresh takes what the limit allows for now.
+		c.Annotations = map[string]string{v1alpha1.AnnotationRefreshRequestedAt: "now"}
+	})
+	if err := server.WaitFor(t.Context(), before+1, record.Filter{Endpoint: record.Token}); err != nil {
+		t.Fatal(err)
+	}
+	token := s.token(t)
+	s.delete(t)
+	waitEvent(t, w.namespace, s.name, corev1.EventTypeNormal, v1alpha1.ReasonRevoked)
+	if server.Introspect(token) {
+		t.Error("the token outlives its connection")
 	}
 }
 
