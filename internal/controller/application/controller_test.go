@@ -323,7 +323,7 @@ func TestAnApplicationDoesNotWaitForever(t *testing.T) {
 func TestStrangersHoldNothingUp(t *testing.T) {
 	w := newWorld(t)
 	w.guests = []string{env.Namespace(t), env.Namespace(t), env.Namespace(t)}
-	stranger, guest, former := w.guest(w.guests[0], "c", "crm"), w.guest(w.guests[1], "c", "crm"), w.guest(w.guests[2], "c", "crm")
+	stranger, guest, former := w.guest(w.guests[0]), w.guest(w.guests[1]), w.guest(w.guests[2])
 	w.label(w.guests[1], "crm", "yes")
 	application := w.application("crm")
 	application.Spec.AllowedNamespaces = &v1alpha1.AllowedNamespaces{
@@ -346,7 +346,7 @@ func TestStrangersHoldNothingUp(t *testing.T) {
 func TestAKeptClientOutlivesItsApplicationWhileAGuestHoldsTokens(t *testing.T) {
 	w := newWorld(t)
 	w.guests, w.timeout = []string{env.Namespace(t)}, time.Millisecond
-	guest := w.guest(w.guests[0], "c", "crm")
+	guest := w.guest(w.guests[0])
 	application := w.application("crm")
 	application.Spec.AllowedNamespaces = &v1alpha1.AllowedNamespaces{From: v1alpha1.NamespacesFromAll}
 	w.create(w.clientSecret(), application, guest)
@@ -366,7 +366,7 @@ func TestAKeptClientOutlivesItsApplicationWhileAGuestHoldsTokens(t *testing.T) {
 func TestTheCountFollowsPermission(t *testing.T) {
 	w := newWorld(t)
 	w.guests = []string{env.Namespace(t)}
-	guest := w.guest(w.guests[0], "c", "crm")
+	guest := w.guest(w.guests[0])
 	application := w.application("crm")
 	application.Spec.AllowedNamespaces = &v1alpha1.AllowedNamespaces{
 		From: v1alpha1.NamespacesFromSelector, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"crm": "yes"}},

@@ -329,9 +329,9 @@ func (w *world) connection(name, application string) *v1alpha1.OAuthConnection {
 	}
 }
 
-// guest is a connection of another namespace.
-func (w *world) guest(namespace, name, application string) *v1alpha1.OAuthConnection {
-	connection := w.connection(name, application)
+// guest is a connection of another namespace to application crm.
+func (w *world) guest(namespace string) *v1alpha1.OAuthConnection {
+	connection := w.connection("guest", "crm")
 	connection.Namespace, connection.Spec.ApplicationRef.Namespace = namespace, w.namespace
 	return connection
 }
