@@ -23,8 +23,6 @@ type Call struct {
 	Lane string
 	// Priority is the call's place among those that wait in the lane.
 	Priority Priority
-	// Urgent is short for Priority: Urgent.
-	Urgent bool
 	// Limits of the lane; those of the newest Submit hold for all its calls.
 	Limits Limits
 	// Run makes the call, in its own goroutine. Close does not cancel the context, because an answer that has come must
@@ -50,9 +48,6 @@ const (
 )
 
 func (c Call) priority() Priority {
-	if c.Urgent {
-		return Urgent
-	}
 	return min(max(c.Priority, Normal), Urgent)
 }
 
