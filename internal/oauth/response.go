@@ -10,7 +10,6 @@ import (
 	"io"
 	"mime"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/oauth-operator/oauth-operator/internal/sensitive"
@@ -23,8 +22,9 @@ type TokenResponse struct {
 	RefreshToken sensitive.String
 	// TokenType is "Bearer" for bearer tokens in any spelling and when it is missing; other types as they came.
 	TokenType string
-	// Scope is what was granted, each once, in the order of the answer. ScopeGiven false means that the answer had no
-	// scope, which means the one that was asked for.
+	// Scope is what was granted, each once, in the order of the answer: at most the first 1,000 values, and at most 32 KiB
+	// of them; what follows is ignored. ScopeGiven false means that the answer had no scope, which means the one that was
+	// asked for.
 	Scope      []string
 	ScopeGiven bool
 	ExpiresIn  Lifetime
@@ -35,7 +35,12 @@ type TokenResponse struct {
 // IsEmpty tells whether the response has no token at all.
 func (r TokenResponse) IsEmpty() bool { return r.AccessToken.IsEmpty() && r.RefreshToken.IsEmpty() }
 
-const maxTokenType = 64
+// Bounds of what is kept of an answer: it is stored in a Secret together with the tokens, and shown in status.
+const (
+	maxTokenType  = 64
+	maxScopes     = 1000
+	maxScopeBytes = 32 << 10
+)
 
 // document is the members of an answer. complete is false when it was cut off or malformed after these members.
 type document struct {
@@ -186,12 +191,25 @@ func (d document) scope() (scope []string, given bool) {
 	default:
 		return nil, false
 	}
-	for _, value := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r <= ' ' }) {
-		if !slices.Contains(scope, value) {
-			scope = append(scope, value)
+	return splitScope(text), true
+}
+
+// splitScope returns each value once, up to the first one that exceeds the bounds.
+func splitScope(text string) []string {
+	var scope []string
+	size, seen := 0, map[string]bool{}
+	for value := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ',' || r <= ' ' }) {
+		if seen[value] {
+			continue
 		}
+		size += len(value)
+		if len(scope) == maxScopes || size > maxScopeBytes {
+			break
+		}
+		seen[value] = true
+		scope = append(scope, value)
 	}
-	return scope, true
+	return scope
 }
 
 func normalizeTokenType(value string) string {

@@ -4,6 +4,7 @@ package oauth_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -121,4 +122,38 @@ func TestParseTokenResponse(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestScopesAreBounded(t *testing.T) {
+	var numbered []string
+	for i := range 100_000 {
+		numbered = append(numbered, fmt.Sprintf("s%d", i))
+	}
+	long := strings.Repeat("x", 1000)
+	for _, test := range []struct {
+		reason string
+		scope  string
+		want   int
+		last   string
+	}{
+		{"too many", strings.Join(numbered, " "), 1000, "s999"},
+		{"the same one often", strings.Repeat("a b ", 100_000), 2, "b"},
+		{"too long together", strings.Repeat(long+"1 "+long+"2 ", 10) + strings.Join(manyOf(long, 100), " "), 32, long + "-29"},
+		{"one that is too long ends it", "y " + strings.Repeat("x", 33<<10) + " z", 1, "y"},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			got, err := oauth.ParseTokenResponse("application/json", []byte(`{"access_token":"a","scope":"`+test.scope+`"}`))
+			if err != nil || !got.ScopeGiven || len(got.Scope) != test.want || got.Scope[len(got.Scope)-1] != test.last {
+				t.Errorf("%d scopes, %v; want %d, the last one %.10s", len(got.Scope), err, test.want, test.last)
+			}
+		})
+	}
+}
+
+func manyOf(prefix string, n int) []string {
+	var values []string
+	for i := range n {
+		values = append(values, fmt.Sprintf("%s-%d", prefix, i))
+	}
+	return values
 }
