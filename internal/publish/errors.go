@@ -3,11 +3,9 @@
 package publish
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,11 +14,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/redact"
 	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
-
-// maxMessage is the length in bytes of what is kept of a message that others wrote.
-const maxMessage = 1024
 
 // ConflictError says that a Secret of the wanted name exists and is not the connection's (reason SecretConflict). It was
 // not touched.
@@ -129,41 +125,16 @@ func rejects(err *apierrors.StatusError) bool {
 	return err.ErrStatus.Code >= 400 && err.ErrStatus.Code < 500
 }
 
-// scrubbed takes the content of Secrets out of an error: admission webhooks answer freely, and may quote the objects
-// that they were shown, the old one too.
+// scrubbed takes the content of Secrets out of an error.
 func scrubbed(err error, secrets ...*corev1.Secret) error {
 	var values []sensitive.String
 	for _, secret := range secrets {
 		values = append(values, confidential(secret)...)
 	}
-	scrub := func(text string) string { return sensitive.Scrub(text, maxMessage, values...) }
-	status := apierrors.APIStatus(nil)
-	if !errors.As(err, &status) {
-		return &scrubbedError{text: scrub(err.Error()), cause: err}
-	}
-	return &apierrors.StatusError{ErrStatus: cleanStatus(status.Status(), scrub)}
+	return redact.Error(err, values...)
 }
 
-// cleanStatus keeps of a status what others decide by and say.
-func cleanStatus(status metav1.Status, scrub func(string) string) metav1.Status {
-	clean := metav1.Status{
-		Status: status.Status, Code: status.Code,
-		Reason:  metav1.StatusReason(scrub(string(status.Reason))),
-		Message: scrub(status.Message),
-	}
-	if details := status.Details; details != nil {
-		clean.Details = &metav1.StatusDetails{RetryAfterSeconds: details.RetryAfterSeconds}
-		for _, cause := range details.Causes {
-			clean.Details.Causes = append(clean.Details.Causes, metav1.StatusCause{
-				Type: metav1.CauseType(scrub(string(cause.Type))), Message: scrub(cause.Message), Field: scrub(cause.Field),
-			})
-		}
-	}
-	return clean
-}
-
-// confidential returns the values of a Secret that must not be shown, also those that others put there, and how they
-// look inside quotes, which Scrub does not know.
+// confidential returns the values of a Secret that must not be shown, also those that others put there.
 func confidential(secret *corev1.Secret) []sensitive.String {
 	var values []sensitive.String
 	for key, data := range secret.Data {
@@ -171,22 +142,7 @@ func confidential(secret *corev1.Secret) []sensitive.String {
 		case v1alpha1.SecretKeyTokenType, v1alpha1.SecretKeyExpiresAt, v1alpha1.SecretKeyScope:
 			continue
 		}
-		value := string(data)
-		inJSON, _ := json.Marshal(value) // cannot fail for a string
-		values = append(values, sensitive.New(value),
-			sensitive.New(inside(string(inJSON))), sensitive.New(inside(strconv.Quote(value))))
+		values = append(values, sensitive.New(string(data)))
 	}
 	return values
 }
-
-func inside(quoted string) string { return quoted[1 : len(quoted)-1] }
-
-// scrubbedError shows the text of an error that did not come from the API server without the content of Secrets.
-type scrubbedError struct {
-	text  string
-	cause error
-}
-
-func (e *scrubbedError) Error() string { return e.text }
-
-func (e *scrubbedError) Unwrap() error { return e.cause }
