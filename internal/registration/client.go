@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/oauth-operator/oauth-operator/internal/oauth"
+	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
 
 // Client is the resolved client of an application. Slices and maps of a Client that came from a Store are shared with
@@ -153,6 +154,15 @@ func hashedParameters(parameters []oauth.Parameter) [][2]string {
 		hashed = append(hashed, [2]string{parameter.Name, parameter.Value.Hash()})
 	}
 	return hashed
+}
+
+// secrets returns all that must never be shown.
+func (c *Client) secrets() []sensitive.String {
+	secrets := []sensitive.String{c.OAuth.Secret}
+	for _, parameter := range c.Parameters {
+		secrets = append(secrets, parameter.Value)
+	}
+	return secrets
 }
 
 // SameSources tells whether the client was read from exactly these versions.

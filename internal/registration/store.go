@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/redact"
 )
 
 // IndexByApplication is the cache's index of kept clients by namespace/name of their application. Register it with
@@ -65,13 +66,14 @@ type Store struct {
 	// newest holds, by application, the newest version that was read or written here: what the cache does not show
 	// yet, and a client that need not be decoded again.
 	newest map[types.UID]entry
+	pruned time.Time // when newest was last searched for old deletions
 }
 
 // entry is one version of a kept client. Nothing that it points to is changed.
 type entry struct {
-	client  *Client
+	client  *Client // after a deletion only what names it, no secret
 	secret  *corev1.Secret
-	written time.Time // when the write was done here; zero for one that was read
+	written time.Time // when the write or deletion was done here; zero for one that was read
 	deleted bool      // this object, and only this, has been deleted here
 }
 
@@ -201,7 +203,8 @@ func (s *Store) ForApplication(ctx context.Context, namespace, name string) ([]*
 
 // Save creates the kept client or replaces the version that c was read as; c stands for the new version afterwards. It
 // drops pauses that another fingerprint earned. It writes nothing when nothing has changed. When somebody else has
-// written in the meantime, the error is one that apierrors.IsConflict knows: read and decide again.
+// written in the meantime, the error is one that apierrors.IsConflict knows: read and decide again. No error shows a
+// secret of either version.
 func (s *Store) Save(ctx context.Context, c *Client) error {
 	c.Pauses = c.validPauses()
 	desired, err := encode(c, s.options.Namespace)
@@ -222,7 +225,7 @@ func (s *Store) Save(ctx context.Context, c *Client) error {
 	updated.Data, updated.Type = desired.Data, desired.Type
 	updated.Labels = with(updated.Labels, desired.Labels)
 	updated.Annotations = with(updated.Annotations, desired.Annotations)
-	err = s.options.Writer.Update(ctx, updated)
+	err = redact.Error(s.options.Writer.Update(ctx, updated), append(c.secrets(), known.client.secrets()...)...)
 	if apierrors.IsNotFound(err) {
 		return conflict(c, err)
 	}
@@ -242,7 +245,7 @@ func with(all, ours map[string]string) map[string]string {
 }
 
 func (s *Store) create(ctx context.Context, c *Client, desired *corev1.Secret) error {
-	err := s.options.Writer.Create(ctx, desired)
+	err := redact.Error(s.options.Writer.Create(ctx, desired), c.secrets()...)
 	if apierrors.IsAlreadyExists(err) {
 		return conflict(c, err)
 	}
@@ -292,10 +295,23 @@ func (s *Store) wrote(c *Client, secret *corev1.Secret) error {
 	defer s.mu.Unlock()
 	known, ok := s.newest[c.Application.UID]
 	if !ok || known.deleted || known.client.record.version < decoded.record.version {
-		s.newest[c.Application.UID] = entry{client: decoded, secret: secret, written: s.options.Clock.Now()}
+		s.remember(c.Application.UID, entry{client: decoded, secret: secret})
 	}
 	*c = *decoded
 	return nil
+}
+
+// remember notes a write or deletion, with mu held, and now and then forgets old deletions: nobody may ever ask for those
+// applications again.
+func (s *Store) remember(application types.UID, e entry) {
+	e.written = s.options.Clock.Now()
+	if e.written.Sub(s.pruned) >= forgetAfter {
+		maps.DeleteFunc(s.newest, func(_ types.UID, known entry) bool {
+			return known.deleted && e.written.Sub(known.written) >= forgetAfter
+		})
+		s.pruned = e.written
+	}
+	s.newest[application] = e
 }
 
 // Delete removes the version that c was read as. That it is gone already is no error.
@@ -307,11 +323,12 @@ func (s *Store) Delete(ctx context.Context, c *Client) error {
 	secret.Namespace, secret.Name = s.options.Namespace, SecretName(c.Application.UID)
 	version := strconv.FormatUint(c.record.version, 10)
 	err := s.options.Writer.Delete(ctx, secret, client.Preconditions{UID: &c.record.uid, ResourceVersion: &version})
+	err = redact.Error(err, c.secrets()...)
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("delete the kept client of application %s/%s: %w", c.Application.Namespace, c.Application.Name, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.newest[c.Application.UID] = entry{client: c, deleted: true}
+	s.remember(c.Application.UID, entry{client: &Client{Application: c.Application, record: c.record}, deleted: true})
 	return nil
 }

@@ -4,6 +4,7 @@ package registration
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -28,6 +29,8 @@ type server struct {
 	mu     sync.Mutex
 	writes int
 	live   int
+	// refuse answers a write instead of the server; nil: nobody does.
+	refuse func(object client.Object) error
 }
 
 func newServer() *server {
@@ -40,12 +43,24 @@ func newServer() *server {
 	s.WithWatch = fake.NewClientBuilder().WithScheme(scheme.Scheme).WithInterceptorFuncs(interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.CreateOption) error {
 			count(&s.writes)
+			if s.refuse != nil {
+				return s.refuse(object)
+			}
 			object.SetUID("object-" + object.GetUID())
 			return c.Create(ctx, object, options...)
 		},
 		Update: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.UpdateOption) error {
 			count(&s.writes)
+			if s.refuse != nil {
+				return s.refuse(object)
+			}
 			return c.Update(ctx, object, options...)
+		},
+		Delete: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.DeleteOption) error {
+			if s.refuse != nil {
+				return s.refuse(object)
+			}
+			return c.Delete(ctx, object, options...)
 		},
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
 			count(&s.live)
@@ -331,4 +346,50 @@ func TestDeleteLeavesANewerVersionAlone(t *testing.T) {
 	}
 	must(t, store.Delete(t.Context(), mustGet(t, store)))
 	must(t, store.Delete(t.Context(), c))
+}
+
+func TestDeletionsKeepNoSecretsAndAreForgotten(t *testing.T) {
+	t.Parallel()
+	s, clock := newServer(), newClock()
+	store := newStore(s, clock)
+	c := unkept()
+	must(t, store.Save(t.Context(), c))
+	must(t, store.Delete(t.Context(), c))
+	if known := store.newest[c.Application.UID]; !known.deleted || known.secret != nil || !known.client.OAuth.Secret.IsEmpty() || known.client.Parameters != nil {
+		t.Errorf("a deleted client is remembered as %+v", known)
+	}
+	clock.SetTime(clock.Now().Add(2 * forgetAfter))
+	other := unkept()
+	other.Application.UID = "other"
+	must(t, store.Save(t.Context(), other))
+	if _, ok := store.newest[c.Application.UID]; ok || len(store.newest) != 1 {
+		t.Errorf("%d applications are remembered, want the other one alone", len(store.newest))
+	}
+}
+
+func TestErrorsShowNoSecret(t *testing.T) {
+	t.Parallel()
+	const old = "0ld-s3cr3t-value"
+	s, clock := newServer(), newClock()
+	store := newStore(s, clock)
+	kept := unkept()
+	kept.OAuth.Secret = sensitive.New(old)
+	must(t, store.Save(t.Context(), kept))
+	s.refuse = func(object client.Object) error {
+		content := ""
+		if secret, ok := object.(*corev1.Secret); ok {
+			content = string(secret.Data[contentKey])
+		}
+		return apierrors.NewBadRequest("denied: " + content[max(0, strings.Index(content, "clientSecret")):] + " was " + old)
+	}
+	changed, fresh := mustGet(t, store), unkept()
+	changed.OAuth.Secret = sensitive.New(canary)
+	fresh.Application.UID = "fresh"
+	for verb, err := range map[string]error{
+		"create": store.Save(t.Context(), fresh), "update": store.Save(t.Context(), changed), "delete": store.Delete(t.Context(), kept),
+	} {
+		if !apierrors.IsBadRequest(err) || strings.Contains(err.Error(), canary) || (verb != "create" && strings.Contains(err.Error(), old)) {
+			t.Errorf("%s: %v", verb, err)
+		}
+	}
 }
