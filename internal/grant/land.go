@@ -23,22 +23,32 @@ const (
 )
 
 // Land writes the outcome of a call, however long that takes: the answer may hold the only copy of a refresh token. The
-// write is tried again until it has landed; the call never is. base is what Begin returned, or the record before a call
+// write is tried again until it has landed; the call never is. What does not fit into a Secret would never land: it is
+// reduced (see reductions), so that a process can always end. base is what Begin returned, or the record before a call
 // that needed no mark. ctx carries values only: a cancelled one does not stop it.
 func (s *Store) Land(ctx context.Context, base *Entry, next *lifecycle.Record) *Entry {
 	ctx = context.WithoutCancel(ctx)
+	log := logr.FromContextOrDiscard(ctx)
 	delay := wait.Backoff{Duration: landFirst, Factor: landFactor, Steps: landAttempts, Cap: landLast, Jitter: 0.1}
-	target, outcome := base, next
+	target, outcome, left := base, next, reductions()
 	for {
 		entry, err := s.landOnce(ctx, target, outcome)
-		if err == nil {
+		switch {
+		case err == nil:
 			return entry
-		}
-		if errors.Is(err, ErrConflict) {
+		case errors.Is(err, ErrConflict):
 			target, outcome, err = s.rebase(ctx, base, next)
+			left = reductions()
+		case tooLarge(err, outcome) && len(left) == 0:
+			log.Error(err, "the tokens of this connection could not be stored, not even in part: they are lost")
+			return unstored(target, outcome)
+		case tooLarge(err, outcome):
+			log.Error(err, "the outcome of a call to the provider does not fit into a Secret", "remedy", left[0].remedy)
+			outcome, left = left[0].apply(target.record(), outcome, s.options.Clock.Now()), left[1:]
+			continue
 		}
 		if err != nil {
-			logr.FromContextOrDiscard(ctx).Error(err, "the outcome of a call to the provider is not written yet; trying again")
+			log.Error(err, "the outcome of a call to the provider is not written yet; trying again")
 			<-s.options.Clock.After(delay.Step())
 		}
 	}
@@ -63,9 +73,5 @@ func (s *Store) rebase(ctx context.Context, base *Entry, next *lifecycle.Record)
 		// and revoked.
 		return nil, next, nil
 	}
-	var before *lifecycle.Record
-	if base != nil {
-		before = base.Record
-	}
-	return current, lifecycle.Merge(before, next, current.Record), nil
+	return current, lifecycle.Merge(base.record(), next, current.Record), nil
 }

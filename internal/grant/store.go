@@ -8,17 +8,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/lifecycle"
+	"github.com/oauth-operator/oauth-operator/internal/redact"
 )
 
 // Names of the cache's indexes of grant records; register them with the function of the same name.
@@ -73,13 +76,14 @@ type Store struct {
 	options Options
 	mu      sync.Mutex
 	newest  map[string]written // by connection UID: our own writes that the cache may not show yet
+	pruned  time.Time          // when newest was last searched for what is not believed any more
 }
 
 // written is one write of ours. Nothing that it points to is changed.
 type written struct {
-	entry   *Entry
-	at      time.Time
-	deleted bool
+	entry *Entry    // nil: a deletion, of which no token may stay in memory
+	uid   types.UID // of the Secret
+	at    time.Time
 }
 
 // Entry is one version of a record. The record is shared: replace it, never change it.
@@ -139,7 +143,7 @@ func entryOf(secret *corev1.Secret) (*Entry, error) {
 	return &Entry{Record: record, secret: secret}, nil
 }
 
-// own returns this process's newest write where the cache does not show it or anything newer.
+// own returns this process's newest write where the cache does not show it or anything newer; nil for a deletion.
 func (s *Store) own(connectionUID string, cached *corev1.Secret) (*Entry, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,18 +155,15 @@ func (s *Store) own(connectionUID string, cached *corev1.Secret) (*Entry, bool) 
 		delete(s.newest, connectionUID)
 		return nil, false
 	}
-	if known.deleted {
-		return nil, true
-	}
 	return known.entry, true
 }
 
 func caughtUp(known written, cached *corev1.Secret) bool {
-	if cached == nil {
-		return known.deleted
-	}
-	if known.deleted {
-		return cached.UID != known.entry.secret.UID
+	switch {
+	case cached == nil:
+		return known.entry == nil
+	case known.entry == nil:
+		return cached.UID != known.uid
 	}
 	return version(cached) >= version(known.entry.secret)
 }
@@ -178,10 +179,21 @@ func version(secret *corev1.Secret) uint64 {
 
 func (s *Store) wrote(r *lifecycle.Record, secret *corev1.Secret) *Entry {
 	entry := &Entry{Record: r, secret: secret}
+	s.remember(r.Connection.UID, written{entry: entry, uid: secret.UID})
+	return entry
+}
+
+// remember notes a write and forgets, now and then, those that are not believed any more: nobody may ever ask for a
+// connection that is gone.
+func (s *Store) remember(connectionUID string, w written) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.newest[r.Connection.UID] = written{entry: entry, at: s.options.Clock.Now()}
-	return entry
+	w.at = s.options.Clock.Now()
+	if w.at.Sub(s.pruned) > believed {
+		maps.DeleteFunc(s.newest, func(_ string, known written) bool { return w.at.Sub(known.at) > believed })
+		s.pruned = w.at
+	}
+	s.newest[connectionUID] = w
 }
 
 // OfConnection returns the records of all connections that have, or had, this namespace and name.
@@ -217,11 +229,13 @@ func (s *Store) NeedsApplication(ctx context.Context, applicationUID string) (bo
 }
 
 // Write replaces the version that base stands for, or creates the record when base is nil. ErrConflict when somebody
-// else was faster.
+// else was faster. No error shows a token of either version.
 func (s *Store) Write(ctx context.Context, base *Entry, next *lifecycle.Record) (*Entry, error) {
 	var old *corev1.Secret
+	tokens := next.Secrets()
 	if base != nil {
 		old = base.secret
+		tokens = append(tokens, base.Record.Secrets()...)
 	}
 	secret, err := secretFor(next, old, s.options.Namespace)
 	if err != nil {
@@ -232,6 +246,7 @@ func (s *Store) Write(ctx context.Context, base *Entry, next *lifecycle.Record) 
 	} else {
 		err = s.options.Writer.Update(ctx, secret)
 	}
+	err = redact.Error(err, tokens...)
 	switch {
 	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), old != nil && apierrors.IsNotFound(err):
 		return nil, fmt.Errorf("%w: %w", ErrConflict, err)
@@ -251,14 +266,13 @@ func (s *Store) Begin(ctx context.Context, base *Entry, next *lifecycle.Record, 
 func (s *Store) Delete(ctx context.Context, entry *Entry) error {
 	secret := entry.secret
 	err := s.options.Writer.Delete(ctx, secret.DeepCopy(), client.Preconditions{UID: &secret.UID, ResourceVersion: &secret.ResourceVersion})
+	err = redact.Error(err, entry.Record.Secrets()...)
 	switch {
 	case apierrors.IsConflict(err):
 		return fmt.Errorf("%w: %w", ErrConflict, err)
 	case client.IgnoreNotFound(err) != nil:
 		return fmt.Errorf("delete grant record %s: %w", secret.Name, err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.newest[entry.Record.Connection.UID] = written{entry: entry, at: s.options.Clock.Now(), deleted: true}
+	s.remember(entry.Record.Connection.UID, written{uid: secret.UID})
 	return nil
 }

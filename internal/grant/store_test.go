@@ -13,6 +13,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -34,6 +36,7 @@ type world struct {
 	cached client.Client // what the cache shows
 	clock  *clocktesting.FakeClock
 	fault  func(verb string) error // for the next write; nil: none
+	limit  int                     // of a Secret's content, in bytes; 0: none
 	writes int
 }
 
@@ -42,10 +45,13 @@ func newWorld(t *testing.T) *world {
 	w := &world{clock: clocktesting.NewFakeClock(start()), cached: builder().Build()}
 	w.server = interceptor.NewClient(builder().Build(), interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
-			return w.write("create", func() error { return c.Create(ctx, o, options...) })
+			return w.write("create", o, func() error { return c.Create(ctx, o, options...) })
 		},
 		Update: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.UpdateOption) error {
-			return w.write("update", func() error { return c.Update(ctx, o, options...) })
+			return w.write("update", o, func() error { return c.Update(ctx, o, options...) })
+		},
+		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.DeleteOption) error {
+			return w.write("delete", o, func() error { return c.Delete(ctx, o, options...) })
 		},
 	})
 	return w
@@ -57,8 +63,14 @@ func builder() *fake.ClientBuilder {
 		WithIndex(&corev1.Secret{}, grant.IndexByApplication, grant.IndexApplication)
 }
 
-func (w *world) write(verb string, do func() error) error {
+func (w *world) write(verb string, o client.Object, do func() error) error {
 	w.writes++
+	if secret, ok := o.(*corev1.Secret); ok && w.limit > 0 && len(secret.Data["grant.json"]) > w.limit {
+		if w.limit < corev1.MaxSecretSize { // Something before the API server has a limit of its own.
+			return apierrors.NewRequestEntityTooLargeError("")
+		}
+		return apierrors.NewInvalid(schema.GroupKind{Kind: "Secret"}, secret.Name, field.ErrorList{field.TooLong(field.NewPath("data"), "", w.limit)})
+	}
 	if w.fault != nil {
 		if err := w.fault(verb); err != nil {
 			return err
