@@ -271,7 +271,8 @@ const (
 
 // ConnectionCounts counts the connections of an application.
 type ConnectionCounts struct {
-	// Total number of connections that refer to the application.
+	// Total number of connections that refer to the application, without those that it does not allow and that hold
+	// no token.
 	Total int32 `json:"total"`
 	// Active is the number of those whose phase is Active.
 	Active int32 `json:"active"`
@@ -288,7 +289,8 @@ type OAuthApplicationStatus struct {
 	// RedirectURL in use, to be registered at the provider.
 	// +optional
 	RedirectURL string `json:"redirectURL,omitempty"`
-	// Connections that refer to this application.
+	// Connections that refer to this application. Those that it does not allow, and that hold no token, are not
+	// counted.
 	// +optional
 	Connections *ConnectionCounts `json:"connections,omitempty"`
 	// ObservedGeneration is the generation of the spec that this status describes.

@@ -120,7 +120,8 @@ type ClientCredentialsGrant struct{}
 // TokenSecretSpec describes the Secret that workloads mount.
 type TokenSecretSpec struct {
 	// Name of the Secret; default: the connection's name. A Secret of that name that is not this connection's is
-	// never touched.
+	// never touched. Changing the name writes the new Secret first and deletes the old one at once, so change the
+	// workload in the same rollout. While the new name is taken, the old Secret goes on being updated.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
