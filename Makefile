@@ -49,7 +49,7 @@ clean: ## Remove what was built, but not tools and control plane (rm -r bin for 
 ##@ Build
 
 .PHONY: build
-build: ## Build oauth-operator (and kubectl-oauth) into bin/.
+build: ## Build oauth-operator into bin/.
 	@for command in cmd/*/; do \
 		name=$$(basename $$command); \
 		CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/$$name ./cmd/$$name; \
