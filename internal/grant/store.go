@@ -196,6 +196,15 @@ func (s *Store) remember(connectionUID string, w written) {
 	s.newest[connectionUID] = w
 }
 
+// Wrote tells whether an object is a record exactly as this process wrote it last.
+func (s *Store) Wrote(object client.Object) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known, ok := s.newest[object.GetLabels()[v1alpha1.LabelConnectionUID]]
+	return ok && known.entry != nil && known.entry.secret.UID == object.GetUID() &&
+		known.entry.secret.ResourceVersion == object.GetResourceVersion()
+}
+
 // OfConnection returns the records of all connections that have, or had, this namespace and name.
 func (s *Store) OfConnection(ctx context.Context, namespace, name string) ([]*Entry, error) {
 	var list corev1.SecretList

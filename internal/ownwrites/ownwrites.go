@@ -41,6 +41,14 @@ func (v *Versions) Visible(object metav1.Object) bool {
 	return !ok || version >= v.versions[object.GetUID()]
 }
 
+// Newest tells whether an object is exactly as this process wrote it last, so that news of it are none.
+func (v *Versions) Newest(object metav1.Object) bool {
+	version, ok := versionOf(object)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return ok && version == v.versions[object.GetUID()]
+}
+
 // Forget frees what is remembered of an object that is gone.
 func (v *Versions) Forget(uid types.UID) {
 	v.mu.Lock()

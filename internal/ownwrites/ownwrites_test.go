@@ -27,6 +27,11 @@ func TestVersions(t *testing.T) {
 			t.Errorf("version %q after writing 10: visible %v, want %v", version, got, want)
 		}
 	}
+	for version, want := range map[string]bool{"9": false, "10": true, "11": false, "": false} {
+		if got := v.Newest(object("a", version)); got != want {
+			t.Errorf("version %q after writing 10: newest %v, want %v", version, got, want)
+		}
+	}
 	if !v.Visible(object("b", "1")) {
 		t.Error("another object is not behind")
 	}

@@ -114,6 +114,9 @@ func (p *Publisher) Publish(ctx context.Context, desired Desired) (Result, error
 	return result, nil
 }
 
+// Wrote tells whether a Secret is exactly as this process wrote it last.
+func (p *Publisher) Wrote(secret client.Object) bool { return p.own.Newest(secret) }
+
 // Withdraw deletes every Secret of the connection, whatever its name, and returns nil only when all are gone. The cache
 // says which exist, so that it costs nothing when there are none. Secrets of the given names are also looked up at the
 // API server: the cache may not show them yet, or somebody may have taken their labels away. Pass them where it is the

@@ -266,3 +266,28 @@ func secretWithdrawn(t *testing.T, w *world) {
 	waitGone(t, connection(w.namespace, s.name, s.name))
 	dead(t, server)
 }
+
+// TestRenameToATakenName : workloads still mount the Secret of the old name, so it goes on being updated.
+func TestRenameToATakenName(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0)
+	server := w.hostile(t, harness.Options{})
+	s := w.connected(t, server, server.URL)
+	first := s.token(t)
+	foreign := secret(w.namespace, "taken", map[string]string{"password": "theirs"})
+	create(t, foreign)
+	s.update(t, func(c *v1alpha1.OAuthConnection) {
+		c.Spec.Secret = &v1alpha1.TokenSecretSpec{Name: "taken"}
+		c.Annotations = map[string]string{v1alpha1.AnnotationRefreshRequestedAt: "now"}
+	})
+	s.wait(t, ready(metav1.ConditionFalse, v1alpha1.ReasonSecretConflict))
+	s.waitOtherToken(t, first)
+	if got := get(t, w.namespace, "taken", &corev1.Secret{}); string(got.Data["password"]) != "theirs" || len(got.Data) != 1 {
+		t.Errorf("the foreign Secret was touched: keys %d", len(got.Data))
+	}
+	if err := plane.Client().Delete(t.Context(), foreign); err != nil {
+		t.Fatal(err)
+	}
+	s.wait(t, isReady)
+	waitGone(t, secret(w.namespace, s.name, nil))
+}

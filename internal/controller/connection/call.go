@@ -44,7 +44,12 @@ func (r *Reconciler) submit(s *scope, decision lifecycle.Decision) {
 			ctx = logr.NewContext(ctx, s.log)
 			outcome = r.turn(ctx, name, uid, orphan)
 		},
-		Done: func() { r.afterTurn(s.log, name, uid, outcome) },
+		Done: func() {
+			if outcome == nil && decision.Action == lifecycle.Exchange {
+				r.waker.wakeForCode(name)
+			}
+			r.afterTurn(s.log, name, uid, outcome)
+		},
 	}
 	if decision.LastChance {
 		call.Lane, call.Limits = "deadline/"+call.Key, callqueue.Limits{}

@@ -171,7 +171,10 @@ func (r *Reconciler) reconcile(ctx context.Context, connection *v1alpha1.OAuthCo
 	if err := r.report(ctx, s, publication); err != nil {
 		return ctrl.Result{}, err
 	}
-	return r.resultOf(s, decision), publishErr
+	if publishErr != nil {
+		return ctrl.Result{}, publishErr
+	}
+	return r.resultOf(s, decision), nil
 }
 
 // resultOf says when to look again: what changes by itself is time alone.

@@ -45,9 +45,11 @@ func (r *Reconciler) publish(ctx context.Context, s *scope) (lifecycle.Publicati
 		p.Current = true
 	case errors.As(err, &conflict):
 		p.Problem = &lifecycle.Verdict{Reason: v1alpha1.ReasonSecretConflict, Message: conflict.Error(), Stalled: !conflict.Former}
-		return p, nil
+		return p, r.keepFormer(ctx, s, desired, p.Problem)
 	case errors.As(err, &rejected):
 		p.Problem = &lifecycle.Verdict{Reason: v1alpha1.ReasonSecretRejected, Message: rejected.Error(), Stalled: true}
+		r.waker.wakeAfter(s.name, rejectedRetry)
+		return p, nil
 	case errors.As(err, &leftover):
 		p.Current = true
 	default:
@@ -57,6 +59,23 @@ func (r *Reconciler) publish(ctx context.Context, s *scope) (lifecycle.Publicati
 		repaired(r.Recorder, s.connection, p.Name)
 	}
 	return p, err
+}
+
+// rejectedRetry is when a Secret is offered again that the API server has refused: a quota or a policy may have changed.
+const rejectedRetry = time.Minute
+
+// keepFormer goes on with the Secret of the name before, which workloads mount, while the new name is taken.
+func (r *Reconciler) keepFormer(ctx context.Context, s *scope, desired publish.Desired, problem *lifecycle.Verdict) error {
+	former := s.connection.Status.SecretName
+	if former == "" || former == desired.Name {
+		return nil
+	}
+	desired.Name = former
+	if _, err := r.Publisher.Publish(ctx, desired); err != nil {
+		return err
+	}
+	problem.Message += "; until then Secret " + former + " goes on being updated"
+	return nil
 }
 
 // report writes status in one patch, if it has changed, and tells of the change.

@@ -73,7 +73,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, inputs cache.Cache) erro
 		Named("oauthconnection").
 		For(&v1alpha1.OAuthConnection{}, builder.WithPredicates(relevant())).
 		Watches(&v1alpha1.OAuthApplication{}, handler.EnqueueRequestsFromMapFunc(r.ofApplication), builder.WithPredicates(usable())).
-		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofOwnSecret)).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofOwnSecret), builder.WithPredicates(r.news())).
 		WatchesRawSource(source.Kind(inputs, secretMeta, r.inputHandler())).
 		WatchesRawSource(source.Kind(inputs, namespaceMeta, handler.TypedEnqueueRequestsFromMapFunc(r.ofNamespace), labelsChanged())).
 		WatchesRawSource(source.Func(r.waker.start)).
@@ -98,6 +98,13 @@ func relevant() predicate.Predicate {
 			e.ObjectOld.GetAnnotations()[v1alpha1.AnnotationRefreshRequestedAt] != e.ObjectNew.GetAnnotations()[v1alpha1.AnnotationRefreshRequestedAt] ||
 			!apiequality.Semantic.DeepEqual(e.ObjectOld.GetFinalizers(), e.ObjectNew.GetFinalizers()) ||
 			e.ObjectOld.GetResourceVersion() == e.ObjectNew.GetResourceVersion()
+	}}
+}
+
+// news leaves out what this process has just written itself: whoever wrote it goes on by himself.
+func (r *Reconciler) news() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		return !r.Grants.Wrote(e.ObjectNew) && !r.Publisher.Wrote(e.ObjectNew)
 	}}
 }
 

@@ -40,6 +40,11 @@ func (w *waker) wake(name types.NamespacedName) {
 	add(w.current(), name, prioritySoon)
 }
 
+// wakeForCode asks for a pass ahead of all others: a code has become a token.
+func (w *waker) wakeForCode(name types.NamespacedName) {
+	add(w.current(), name, priorityCode)
+}
+
 func (w *waker) wakeAfter(name types.NamespacedName, delay time.Duration) {
 	if queue := w.current(); queue != nil {
 		queue.AddAfter(reconcile.Request{NamespacedName: name}, delay)
