@@ -243,8 +243,9 @@ func TestRevocationWhoseTurnDoesNotCome(t *testing.T) {
 	server := w.hostile(t, harness.Options{})
 	s := w.connected(t, server, server.URL)
 	app := s.application(t)
+	before := app.DeepCopy()
 	app.Spec.Limits = &v1alpha1.Limits{RequestsPerSecond: new(resource.MustParse("1m")), MaxConcurrent: 1}
-	if err := plane.Client().Update(t.Context(), app); err != nil {
+	if err := plane.Client().Patch(t.Context(), app, client.MergeFrom(before)); err != nil {
 		t.Fatal(err)
 	}
 	testenv.Eventually(t, patience, func() error {
@@ -253,11 +254,11 @@ func TestRevocationWhoseTurnDoesNotCome(t *testing.T) {
 		}
 		return nil
 	})
-	before := server.Count(record.Filter{Endpoint: record.Token})
+	calls := server.Count(record.Filter{Endpoint: record.Token})
 	s.update(t, func(c *v1alpha1.OAuthConnection) { // The first refresh takes what the limit allows for now.
 		c.Annotations = map[string]string{v1alpha1.AnnotationRefreshRequestedAt: "now"}
 	})
-	if err := server.WaitFor(t.Context(), before+1, record.Filter{Endpoint: record.Token}); err != nil {
+	if err := server.WaitFor(t.Context(), calls+1, record.Filter{Endpoint: record.Token}); err != nil {
 		t.Fatal(err)
 	}
 	token := s.token(t)
