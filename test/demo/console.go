@@ -13,8 +13,10 @@ import (
 
 // console prints the story. Nothing that it is given may hold a credential.
 type console struct {
-	out    io.Writer
-	steps  int
+	out   io.Writer
+	steps int
+	// quiet keeps rows and events to itself, while the terminal is the reader's.
+	quiet  bool
 	widths map[string]int
 	// headed : the header of the table of connections stands under the present heading.
 	headed bool
@@ -66,7 +68,7 @@ func (c *console) row(columns []metav1.TableColumnDefinition, row metav1.TableRo
 			key = append(key, cell)
 		}
 	}
-	if len(key) == 0 || slices.Equal(c.rows[key[0]], key) {
+	if c.quiet || len(key) == 0 || slices.Equal(c.rows[key[0]], key) {
 		return
 	}
 	c.rows[key[0]] = key
@@ -79,5 +81,8 @@ func (c *console) row(columns []metav1.TableColumnDefinition, row metav1.TableRo
 
 // event prints an event as a line between the rows.
 func (c *console) event(kind, reason, object, note string) {
+	if c.quiet {
+		return
+	}
 	c.say("  > event: %s %s %s: %s", kind, reason, object, note)
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,22 +21,25 @@ import (
 
 func (s *story) revoke(ctx context.Context) error {
 	s.out.step("Delete a connection: its tokens are revoked at the provider")
-	token := s.state.token(tokenSecret)
 	subject := s.state.connections[codeConnection]
-	if subject == nil || subject.Status.AccessTokenExpiresAt == nil {
-		return fmt.Errorf("connection %s holds no token that could be revoked: somebody has changed it", codeConnection)
+	if s.hold && !s.state.isReady(codeConnection) {
+		s.out.say("  Connection %s was deleted or changed while you looked around and has no token now; there is nothing to show.", codeConnection)
+		return nil
 	}
-	expiry := subject.Status.AccessTokenExpiresAt
+	if subject == nil || subject.Status.AccessTokenExpiresAt == nil {
+		return fmt.Errorf("connection %s holds no token that could be revoked", codeConnection)
+	}
+	token, expiry := s.state.token(subject.Status.SecretName), subject.Status.AccessTokenExpiresAt
 	if err := s.expectActive(ctx, token, true); err != nil {
 		return err
 	}
 	s.out.command("kubectl delete oauthconnection %s --namespace %s", codeConnection, teamNamespace)
 	connection := &v1alpha1.OAuthConnection{ObjectMeta: metav1.ObjectMeta{Namespace: teamNamespace, Name: codeConnection}}
-	if err := s.client.Delete(ctx, connection); err != nil {
+	if err := s.client.Delete(ctx, connection); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("delete connection %s: %w", codeConnection, err)
 	}
 	err := s.await(ctx, "the end of connection crm and of its Secret", func() bool {
-		return s.state.connections[codeConnection] == nil && s.state.secrets[tokenSecret] == nil &&
+		return s.state.connections[codeConnection] == nil && s.state.secrets[subject.Status.SecretName] == nil &&
 			s.state.happened(v1alpha1.ReasonRevoked, codeConnection)
 	})
 	if err != nil {
@@ -55,6 +59,8 @@ func (s *story) revoke(ctx context.Context) error {
 // uninstall deletes both kinds, which is the first half of the uninstallation; the control plane goes as a whole.
 func (s *story) uninstall(ctx context.Context) error {
 	s.out.step("Delete the rest, in one go: applications wait until their connections are revoked")
+	// What the reader has deleted meanwhile has told of its end by now, if there was a namespace left to tell it in.
+	waiting := slices.DeleteFunc([]string{batchConnection, importing}, func(name string) bool { return s.state.connections[name] == nil })
 	for _, namespace := range []string{platformNamespace, teamNamespace} {
 		s.out.command("kubectl delete oauthapplications,oauthconnections --all --namespace %s", namespace)
 		for _, all := range []client.Object{&v1alpha1.OAuthApplication{}, &v1alpha1.OAuthConnection{}} {
@@ -65,7 +71,7 @@ func (s *story) uninstall(ctx context.Context) error {
 	}
 	err := s.await(ctx, "the end of all connections and applications", func() bool {
 		return len(s.state.connections) == 0 && len(s.state.applications) == 0 && len(s.state.secrets) == 0 &&
-			s.state.happened(v1alpha1.ReasonRevoked, batchConnection) && s.state.happened(v1alpha1.ReasonRevoked, importing)
+			!slices.ContainsFunc(waiting, func(name string) bool { return !s.state.happened(v1alpha1.ReasonRevoked, name) })
 	})
 	if err != nil {
 		return err

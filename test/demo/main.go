@@ -17,7 +17,7 @@ import (
 )
 
 func main() {
-	hold := flag.Bool("hold", false, "before the deletions, wait for Ctrl-C and let the reader look around with kubectl")
+	hold := flag.Bool("hold", false, "before the deletions, wait for Enter or Ctrl-C and let the reader look around with kubectl")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

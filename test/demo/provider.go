@@ -26,6 +26,14 @@ func (p *provider) consent() (code, verifier string, err error) {
 	return p.NewCode(p.client.ID, p.client.RedirectURIs[0], p.client.Scopes, "")
 }
 
+// authorizeURL is the link of an authorization request without state and PKCE challenge, which are new each time.
+func (p *provider) authorizeURL() string {
+	return p.URL + "/authorize?" + url.Values{
+		"response_type": {"code"}, "client_id": {p.client.ID}, "redirect_uri": {p.client.RedirectURIs[0]},
+		"scope": {strings.Join(p.client.Scopes, " ")},
+	}.Encode()
+}
+
 // earlierGrant is a refresh token that another system has obtained for the client.
 func (p *provider) earlierGrant(ctx context.Context) (string, error) {
 	code, verifier, err := p.consent()

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -287,13 +288,14 @@ func (s *story) lookAround(ctx context.Context) error {
 	}
 	s.out.step("Look around")
 	s.out.say("In another terminal: export KUBECONFIG=%s", s.stage.kubeconfig)
-	s.out.say("Press Enter to go on with the deletions; Ctrl-C ends everything.")
-	entered := make(chan struct{})
-	go func() {
-		// An end of the input goes on, too.
-		_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
-		close(entered)
-	}()
+	s.out.say("Issuer %s, client id %s. For a code, make $verifier and $challenge as the README says; the server consents at once:",
+		s.stage.provider.URL, s.stage.provider.client.ID)
+	s.out.say("\n  curl -s -o /dev/null -w '%%{redirect_url}\\n' "+
+		`"%s&state=$(openssl rand -hex 8)&code_challenge=$challenge&code_challenge_method=S256"`, s.stage.provider.authorizeURL())
+	s.out.say("\nPress Enter to go on with the deletions; Ctrl-C ends everything.")
+	s.out.quiet = true
+	defer func() { s.out.quiet = false }()
+	entered := enter(os.Stdin)
 	for {
 		select {
 		case c := <-s.changes:
@@ -306,4 +308,16 @@ func (s *story) lookAround(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// enter returns a channel that is closed when a line was read. Where nobody can type, as with a closed input, it never
+// is: the hold lasts until a signal then.
+func enter(in io.Reader) <-chan struct{} {
+	entered := make(chan struct{})
+	go func() {
+		if _, err := bufio.NewReader(in).ReadString('\n'); err == nil {
+			close(entered)
+		}
+	}()
+	return entered
 }
