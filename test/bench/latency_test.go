@@ -16,6 +16,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/test/servers/hostile"
+	"github.com/oauth-operator/oauth-operator/test/servers/record"
 )
 
 const (
@@ -44,6 +45,10 @@ func BenchmarkCodeToSecret(b *testing.B) {
 	writes, stop := startController(b, namespace)
 	defer stop()
 	done := writes.after(storm)
+	raging := record.Filter{Endpoint: record.Token, GrantType: "refresh_token"}
+	if err := server.WaitFor(b.Context(), server.Count(raging)+concurrency, raging); err != nil {
+		b.Fatal(err)
+	}
 	report(b, "storm", authorize(b, server, arrivals, namespace, stormCodes, codeDistance, "same", "apart"))
 	select {
 	case <-done:
