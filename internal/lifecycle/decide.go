@@ -28,10 +28,9 @@ func (f Facts) first(now time.Time, checks ...check) Decision {
 
 // wakeForExpiry makes sure that status is told the moment a token expires.
 func wakeForExpiry(d Decision, f Facts, now time.Time) Decision {
-	if d.Action != Wait || f.Record == nil || f.Record.Expiry.Kind != ExpiryAt || f.Record.Expiry.Passed(now) {
-		return d
+	if d.Action == Wait {
+		d.At = WakeAt(f, d, now)
 	}
-	d.At = earliest(d.At, f.Record.Expiry.At)
 	return d
 }
 
