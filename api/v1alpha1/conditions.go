@@ -11,6 +11,9 @@ const (
 	// ConditionAuthorized on a connection is True while the operator holds a grant that the provider has not
 	// refused, False when it holds none, and Unknown when a call ended without an answer.
 	ConditionAuthorized = "Authorized"
+	// ConditionScopesGranted on a connection is False when the provider granted less than was asked for; the message names
+	// what is missing. The token works all the same, so Ready does not depend on it.
+	ConditionScopesGranted = "ScopesGranted"
 	// ConditionReconciling is True while the operator is working towards Ready without anybody's help.
 	ConditionReconciling = "Reconciling"
 	// ConditionStalled is True when only a person can go on: the message says what to do.
@@ -49,6 +52,8 @@ const (
 	ReasonDiscoveryFailed = "DiscoveryFailed"
 	// ReasonCABundleInvalid : caBundle is missing or holds no certificate.
 	ReasonCABundleInvalid = "CABundleInvalid"
+	// ReasonApplicationDeleted : the provider says that this client no longer exists there.
+	ReasonApplicationDeleted = "ApplicationDeleted"
 	// ReasonConnectionsRemain : the application is being deleted and waits for its connections to be revoked.
 	ReasonConnectionsRemain = "ConnectionsRemain"
 )
@@ -93,6 +98,26 @@ const (
 	ReasonSecretConflict = "SecretConflict"
 	// ReasonSecretRejected : the API server refused the token Secret, for example because its type wants other keys.
 	ReasonSecretRejected = "SecretRejected"
+	// ReasonInvalidInputs : spec.inputs lack a value that the application asks for, or one does not fit.
+	ReasonInvalidInputs = "InvalidInputs"
+	// ReasonSourceNotReady : the connection whose access token this one is made from has none at present.
+	ReasonSourceNotReady = "SourceNotReady"
+	// ReasonServiceAccountNotAllowed : the ServiceAccount does not exist, does not allow that tokens are asked for in its
+	// name, or the audience is one of the API server's.
+	ReasonServiceAccountNotAllowed = "ServiceAccountNotAllowed"
+	// ReasonAccessDenied : the person declined (`access_denied`).
+	ReasonAccessDenied = "AccessDenied"
+	// ReasonDeviceCodeExpired : nobody typed the device code in time, an hour long; request a refresh to get a new one.
+	ReasonDeviceCodeExpired = "DeviceCodeExpired"
+	// ReasonTemplateInvalid : secret.template could not be rendered; the message names the key and the line. The last good
+	// Secret stays.
+	ReasonTemplateInvalid = "TemplateInvalid"
+	// ReasonAllScopesGranted : everything that was asked for was granted; on ScopesGranted=True.
+	ReasonAllScopesGranted = "AllScopesGranted"
+	// ReasonScopesMissing : the provider granted less than was asked for; on ScopesGranted=False.
+	ReasonScopesMissing = "ScopesMissing"
+	// ReasonDeauthorized : a status check found that the provider has ended the grant.
+	ReasonDeauthorized = "Deauthorized"
 	// ReasonAccountMismatch : somebody authorized again with another account; the old grant is kept.
 	ReasonAccountMismatch = "AccountMismatch"
 	// ReasonRevoked : the grant was revoked at the provider.
@@ -115,6 +140,9 @@ const (
 	EventAdopted = "Adopted"
 	// EventSecretRepaired : the token Secret had been deleted or edited and was written again.
 	EventSecretRepaired = "SecretRepaired"
+	// EventAccountUnknown : somebody authorized again, and the provider does not say with which account; the new grant was
+	// taken.
+	EventAccountUnknown = "AccountUnknown"
 	// EventNothingToRefresh : a refresh was requested but there is no refresh token.
 	EventNothingToRefresh = "NothingToRefresh"
 )

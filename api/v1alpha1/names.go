@@ -40,6 +40,9 @@ const (
 	// AnnotationRefreshRequestedAt on a connection asks for a refresh now. Any new value counts; it comes back in
 	// status.observedRefreshRequest.
 	AnnotationRefreshRequestedAt = GroupName + "/refresh-requested-at"
+	// AnnotationAllowTokens on a ServiceAccount, with the value "true", lets applications and connections of its namespace
+	// use its tokens at providers.
+	AnnotationAllowTokens = GroupName + "/allow-tokens"
 )
 
 // Finalizers.
@@ -66,6 +69,15 @@ const (
 const (
 	// DefaultClientSecretKey is the default key of client.secretRef.
 	DefaultClientSecretKey = "client_secret"
+	// DefaultClientIDKey is the default key of client.idSecretRef.
+	DefaultClientIDKey = "client_id"
+	// DefaultPrivateKeyKey is the default key of private keys, and DefaultCertificateKey of the certificate beside one.
+	DefaultPrivateKeyKey  = "tls.key"
+	DefaultCertificateKey = "tls.crt"
+	// DefaultAssertionKey is the default key of grant.jwtBearer.assertionSecretRef.
+	DefaultAssertionKey = "assertion"
+	// DefaultTokenKey is the default key of the sources of grant.tokenExchange.
+	DefaultTokenKey = "token"
 	// DefaultCodeKey is the default key of grant.authorizationCode.codeSecretRef.
 	DefaultCodeKey = "code"
 	// DefaultCodeVerifierKey is the default key of grant.authorizationCode.codeVerifierSecretRef.

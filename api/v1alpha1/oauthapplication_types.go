@@ -8,7 +8,7 @@ import (
 )
 
 // ClientAuthentication says how the client proves who it is at the provider's token endpoint.
-// +kubebuilder:validation:Enum=ClientSecretBasic;ClientSecretPost;None
+// +kubebuilder:validation:Enum=ClientSecretBasic;ClientSecretPost;PrivateKeyJWT;TLS;ServiceAccountToken;None
 type ClientAuthentication string
 
 // Methods of client authentication.
@@ -17,6 +17,13 @@ const (
 	ClientSecretBasic ClientAuthentication = "ClientSecretBasic"
 	// ClientSecretPost sends id and secret in the request body (RFC 6749 section 2.3.1).
 	ClientSecretPost ClientAuthentication = "ClientSecretPost"
+	// ClientPrivateKeyJWT signs an assertion with the client's private key (RFC 7523 section 2.2).
+	ClientPrivateKeyJWT ClientAuthentication = "PrivateKeyJWT"
+	// ClientTLS presents a client certificate (RFC 8705).
+	ClientTLS ClientAuthentication = "TLS"
+	// ClientServiceAccountToken sends a token of a ServiceAccount as assertion (RFC 7523 section 2.2), for providers that
+	// trust the cluster's issuer: there is no client secret at all.
+	ClientServiceAccountToken ClientAuthentication = "ServiceAccountToken"
 	// ClientNone is a public client: only its id is sent (RFC 6749 section 3.2.1).
 	ClientNone ClientAuthentication = "None"
 )
@@ -34,7 +41,7 @@ const (
 )
 
 // OAuthApplicationSpec describes a client that is registered at an OAuth provider.
-// +kubebuilder:validation:XValidation:rule="has(self.issuerURL) || (has(self.endpoints) && has(self.endpoints.tokenURL))",message="name the provider: set issuerURL (its endpoints are then discovered) or endpoints.tokenURL"
+// +kubebuilder:validation:XValidation:rule="has(self.provider) || has(self.issuerURL) || (has(self.endpoints) && has(self.endpoints.tokenURL))",message="name the provider: set provider (a preset), issuerURL (its endpoints are then discovered) or endpoints.tokenURL"
 type OAuthApplicationSpec struct {
 	// DisplayName is what people see when they are asked to connect.
 	// +optional
@@ -47,12 +54,19 @@ type OAuthApplicationSpec struct {
 	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http']",message="must be an absolute https URL"
 	LogoURL string `json:"logoURL,omitempty"`
 
+	// Provider names a preset of the catalogue, for example google, github or increase (docs/providers.md lists them).
+	// A preset is nothing but fields of this spec; those that are set here win over it, lists and maps entry by entry.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Provider string `json:"provider,omitempty"`
+
 	// IssuerURL is the provider's issuer identifier. The operator reads its discovery document (OpenID Connect
 	// Discovery, then RFC 8414) and fills the endpoints that are not given below. The document's issuer must equal
-	// this value, letter by letter.
+	// this value, letter by letter. It is one for all connections: `{name}` stands for the default of an input.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http']",message="must be an absolute https URL, for example https://login.example.com"
+	// +kubebuilder:validation:XValidation:rule="isURL(self.replace('{', '').replace('}', '')) && url(self.replace('{', '').replace('}', '')).getScheme() in ['https', 'http']",message="must be an absolute https URL, for example https://login.example.com"
 	IssuerURL string `json:"issuerURL,omitempty"`
 
 	// Endpoints of the provider. What is given here wins over discovery.
@@ -76,27 +90,82 @@ type OAuthApplicationSpec struct {
 	// +kubebuilder:validation:MaxItems=100
 	Scopes []Scope `json:"scopes,omitempty"`
 
-	// ScopeSeparator stands between scopes in requests. The standard says a space; a few providers want a comma.
+	// ScopeSeparator stands between scopes in requests. Default: a space, as the standard says; a few providers want a
+	// comma.
 	// +optional
-	// +kubebuilder:default=" "
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1
 	ScopeSeparator string `json:"scopeSeparator,omitempty"`
 
-	// PKCE (RFC 7636) is on unless the provider refuses it.
+	// PKCE (RFC 7636) is S256 unless the provider refuses it. Default: S256, or what the preset says.
 	// +optional
-	// +kubebuilder:default=S256
 	PKCE PKCEMethod `json:"pkce,omitempty"`
 
-	// AuthorizationParameters are added to the authorization URL, for example `access_type: offline`.
+	// AuthorizationParameters are added to the authorization URL, for example `access_type: offline`. `{name}` stands for
+	// an input, `{scope}` for the scopes. An empty value leaves out a parameter of the preset; parameters that use an
+	// input without value are left out too.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['client_id', 'redirect_uri', 'response_type', 'state', 'scope', 'code_challenge', 'code_challenge_method', 'client_secret']))",message="client_id, client_secret, redirect_uri, response_type, state, scope, code_challenge and code_challenge_method are set by the operator"
 	AuthorizationParameters map[string]ParameterValue `json:"authorizationParameters,omitempty"`
 
+	// AuthorizationParameterNames are the provider's names of standard parameters of the authorization URL, where they
+	// differ: `client_id: client_key`. An empty name leaves the parameter out.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=16
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k in ['client_id', 'redirect_uri', 'response_type', 'state', 'scope'])",message="the keys are the standard names: client_id, redirect_uri, response_type, state, scope"
+	AuthorizationParameterNames map[string]ParameterValue `json:"authorizationParameterNames,omitempty"`
+
+	// Callback says how the provider's callback differs from the standard.
+	// +optional
+	Callback *CallbackSpec `json:"callback,omitempty"`
+
 	// TokenRequest shapes requests to the token endpoint.
 	// +optional
 	TokenRequest *TokenRequestSpec `json:"tokenRequest,omitempty"`
+
+	// TokenResponse says where the provider puts things that are elsewhere than in the standard.
+	// +optional
+	TokenResponse *TokenResponseSpec `json:"tokenResponse,omitempty"`
+
+	// UserInfo says how the account behind a token is looked up at endpoints.userInfoURL.
+	// +optional
+	UserInfo *UserInfoSpec `json:"userInfo,omitempty"`
+
+	// Revocation says how tokens are revoked at endpoints.revocationURL, where RFC 7009 is not followed.
+	// +optional
+	Revocation *RevocationSpec `json:"revocation,omitempty"`
+
+	// Inputs are values that connections give in spec.inputs; `{name}` stands for them in URLs, parameters and headers.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Inputs []Input `json:"inputs,omitempty"`
+
+	// APIBaseURL is where the provider's API begins; it may consist of inputs and captured values (`{instance_url}`).
+	// +optional
+	APIBaseURL EndpointURL `json:"apiBaseURL,omitempty"`
+
+	// APIHeaders go with each request to the API. `{access_token}` stands for the access token; without it in any header,
+	// requests carry `Authorization: Bearer {access_token}`.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=32
+	APIHeaders []RequestHeader `json:"apiHeaders,omitempty"`
+
+	// AllowedHosts are further hosts that the token may be sent to: a name, or `*.` before a domain.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:Pattern=`^(\*\.)?[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$`
+	AllowedHosts []string `json:"allowedHosts,omitempty"`
+
+	// StatusCheck says whether and how grants are checked at the provider; unset: not at all.
+	// +optional
+	StatusCheck *StatusCheckSpec `json:"statusCheck,omitempty"`
 
 	// AllowedNamespaces says whose connections may use this application; only its own namespace's by default.
 	// +optional
@@ -104,7 +173,7 @@ type OAuthApplicationSpec struct {
 	AllowedNamespaces *AllowedNamespaces `json:"allowedNamespaces,omitempty"`
 
 	// AllowedGrantTypes are the grant types that connections of other namespaces may use. Default:
-	// AuthorizationCode and RefreshToken, which need a person's consent. With ClientCredentials, connections of
+	// AuthorizationCode, DeviceCode and RefreshToken, which need a person's consent. With the other types, connections of
 	// other namespaces may only ask for scopes that the application lists.
 	// +optional
 	// +listType=set
@@ -124,10 +193,11 @@ type OAuthApplicationSpec struct {
 // +kubebuilder:validation:MaxLength=2048
 type ParameterValue string
 
-// EndpointURL is an absolute https URL without user info or fragment. Plain http is refused unless the
-// administrator allows the host with --allow-private-networks.
+// EndpointURL is an absolute https URL without user info or fragment; `{name}` in it stands for an input or a captured
+// value, which may be the whole beginning of it. Plain http is refused unless the administrator allows the host with
+// --allow-private-networks.
 // +kubebuilder:validation:MaxLength=2048
-// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && !self.contains('#') && !self.contains('@')",message="must be an absolute https URL without user name or fragment"
+// +kubebuilder:validation:XValidation:rule="!self.contains('#') && !self.contains('@') && (self.startsWith('{') || (isURL(self.replace('{', '').replace('}', '')) && url(self.replace('{', '').replace('}', '')).getScheme() in ['https', 'http']))",message="must be an absolute https URL without user name or fragment"
 type EndpointURL string
 
 // Endpoints are the provider's URLs.
@@ -156,52 +226,91 @@ type Endpoints struct {
 }
 
 // ClientSpec is the client's registration at the provider.
+// +kubebuilder:validation:XValidation:rule="has(self.id) != has(self.idSecretRef)",message="give exactly one of id and idSecretRef"
 // +kubebuilder:validation:XValidation:rule="!has(self.authentication) || self.authentication != 'None' || !has(self.secretRef)",message="authentication None is a public client and takes no secretRef"
-// +kubebuilder:validation:XValidation:rule="!has(self.authentication) || self.authentication == 'None' || has(self.secretRef)",message="authentication ClientSecretBasic and ClientSecretPost need secretRef"
+// +kubebuilder:validation:XValidation:rule="!has(self.authentication) || self.authentication in ['None', 'ServiceAccountToken'] || has(self.secretRef)",message="authentication ClientSecretBasic, ClientSecretPost, PrivateKeyJWT and TLS need secretRef"
+// +kubebuilder:validation:XValidation:rule="!has(self.authentication) || self.authentication != 'ServiceAccountToken' || (has(self.assertion) && has(self.assertion.serviceAccountName))",message="authentication ServiceAccountToken needs assertion.serviceAccountName"
 type ClientSpec struct {
 	// ID is the client_id that the provider gave.
-	// +required
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
-	ID string `json:"id"`
-	// SecretRef names the Secret with the client secret, in the application's namespace; key default client_secret.
-	// A changed Secret is used from then on, without a restart.
+	ID string `json:"id,omitempty"`
+	// IDSecretRef names the Secret with the client_id, in the application's namespace, in place of id; key default
+	// client_id.
+	// +optional
+	IDSecretRef *SecretKeyReference `json:"idSecretRef,omitempty"`
+	// SecretRef names the Secret with the client's credential, in the application's namespace: the client secret (key
+	// default client_secret); with authentication PrivateKeyJWT the private key, as PEM or JWK (key default tls.key); with
+	// TLS the private key (key default tls.key) beside its certificate under tls.crt. A changed Secret is used from then
+	// on, without a restart.
 	// +optional
 	SecretRef *SecretKeyReference `json:"secretRef,omitempty"`
-	// Authentication at the token endpoint. Unset: what discovery says, else ClientSecretBasic with a secret and
-	// None without.
+	// Authentication at the token endpoint. Unset: what the preset or discovery says, else ClientSecretBasic with a secret
+	// and None without.
 	// +optional
 	Authentication ClientAuthentication `json:"authentication,omitempty"`
+	// BasicCredentials is how ClientSecretBasic writes id and secret; default Encoded.
+	// +optional
+	BasicCredentials BasicCredentials `json:"basicCredentials,omitempty"`
+	// Assertion shapes the client assertion of PrivateKeyJWT and ServiceAccountToken.
+	// +optional
+	Assertion *ClientAssertionSpec `json:"assertion,omitempty"`
 }
 
-// TokenRequestSpec shapes requests to the token endpoint.
-type TokenRequestSpec struct {
-	// Parameters are added to the body of each token request, for example `audience` or `resource`.
-	// +optional
-	// +listType=map
-	// +listMapKey=name
-	// +kubebuilder:validation:MaxItems=32
-	Parameters []RequestParameter `json:"parameters,omitempty"`
-}
+// BasicCredentials is how id and secret are written into the Authorization header.
+// +kubebuilder:validation:Enum=Encoded;Plain;SecretAsUserName
+type BasicCredentials string
 
-// RequestParameter is a name with a value, or with a Secret that holds the value.
-// +kubebuilder:validation:XValidation:rule="has(self.value) != has(self.secretKeyRef)",message="give exactly one of value and secretKeyRef"
-type RequestParameter struct {
-	// Name of the parameter.
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=128
-	// +kubebuilder:validation:XValidation:rule="!(self in ['grant_type', 'code', 'code_verifier', 'redirect_uri', 'refresh_token', 'client_id', 'client_secret', 'scope'])",message="grant_type, code, code_verifier, redirect_uri, refresh_token, client_id, client_secret and scope are set by the operator"
-	Name string `json:"name"`
-	// Value in the clear.
+// Ways to write Basic credentials.
+const (
+	// BasicEncoded form-encodes id and secret first (RFC 6749 section 2.3.1).
+	BasicEncoded BasicCredentials = "Encoded"
+	// BasicPlain writes them as they are, for providers that do not decode them.
+	BasicPlain BasicCredentials = "Plain"
+	// BasicSecretAsUserName sends the secret as user name, and no password.
+	BasicSecretAsUserName BasicCredentials = "SecretAsUserName"
+)
+
+// SigningAlgorithm is a JWS algorithm (RFC 7518 section 3.1, RFC 8037).
+// +kubebuilder:validation:Enum=RS256;RS384;RS512;PS256;PS384;PS512;ES256;ES384;ES512;EdDSA
+type SigningAlgorithm string
+
+// AssertionAudience says for whom an assertion is meant.
+// +kubebuilder:validation:Enum=TokenURL;Issuer
+type AssertionAudience string
+
+// Audiences of an assertion.
+const (
+	// AudienceTokenURL is the URL that the request goes to.
+	AudienceTokenURL AssertionAudience = "TokenURL"
+	// AudienceIssuer is issuerURL.
+	AudienceIssuer AssertionAudience = "Issuer"
+)
+
+// ClientAssertionSpec shapes a client assertion (RFC 7523 section 3).
+// +kubebuilder:validation:XValidation:rule="!has(self.audience) || !has(self.audienceFrom)",message="give one of audience and audienceFrom"
+type ClientAssertionSpec struct {
+	// Algorithm of the signature; default: RS256, ES256, ES384, ES512 or EdDSA, by the kind of key.
 	// +optional
-	// +kubebuilder:validation:MaxLength=2048
-	Value *string `json:"value,omitempty"`
-	// SecretKeyRef names a Secret in the application's namespace and the key that holds the value; the key is
-	// required here.
+	Algorithm SigningAlgorithm `json:"algorithm,omitempty"`
+	// KeyID is the `kid` of the header, where the provider wants one; default: that of a JWK.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="has(self.key)",message="key is required"
-	SecretKeyRef *SecretKeyReference `json:"secretKeyRef,omitempty"`
+	// +kubebuilder:validation:MaxLength=256
+	KeyID string `json:"keyID,omitempty"`
+	// AudienceFrom chooses the `aud` claim: TokenURL (default) or Issuer. Providers differ in which one they accept.
+	// +optional
+	AudienceFrom AssertionAudience `json:"audienceFrom,omitempty"`
+	// Audience is the `aud` claim to the letter, in place of audienceFrom.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Audience string `json:"audience,omitempty"`
+	// ServiceAccountName is the ServiceAccount, in the application's namespace, whose token is the assertion with
+	// ServiceAccountToken. It has to allow that with the annotation oauth-operator.io/allow-tokens: "true". Audiences of
+	// the API server are refused.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 }
 
 // NamespacesFrom says which namespaces' connections may use an application.
@@ -276,6 +385,10 @@ type ConnectionCounts struct {
 	Total int32 `json:"total"`
 	// Active is the number of those whose phase is Active.
 	Active int32 `json:"active"`
+	// Unmanaged is the number of live connections at the provider that no OAuthConnection manages, by the last status check
+	// of type ConnectionList; unset: not known.
+	// +optional
+	Unmanaged *int32 `json:"unmanaged,omitempty"`
 }
 
 // OAuthApplicationStatus is what the operator knows about an application.

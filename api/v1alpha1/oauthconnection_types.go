@@ -31,6 +31,11 @@ type OAuthConnectionSpec struct {
 	// +kubebuilder:validation:MaxItems=100
 	Scopes []Scope `json:"scopes,omitempty"`
 
+	// Inputs are the values that the application asks for (its spec.inputs), by name.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=16
+	Inputs map[string]InputValue `json:"inputs,omitempty"`
+
 	// Grant says how the tokens are obtained.
 	// +optional
 	// +kubebuilder:default={type: AuthorizationCode}
@@ -55,6 +60,10 @@ type OAuthConnectionSpec struct {
 	Suspend bool `json:"suspend,omitempty"`
 }
 
+// InputValue is the value of an input.
+// +kubebuilder:validation:MaxLength=256
+type InputValue string
+
 // ApplicationReference names an OAuthApplication.
 type ApplicationReference struct {
 	// Name of the application.
@@ -73,6 +82,10 @@ type ApplicationReference struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.authorizationCode) || self.type == 'AuthorizationCode'",message="authorizationCode goes with type: AuthorizationCode"
 // +kubebuilder:validation:XValidation:rule="has(self.refreshToken) == (self.type == 'RefreshToken')",message="type: RefreshToken needs refreshToken, and refreshToken goes with no other type"
 // +kubebuilder:validation:XValidation:rule="!has(self.clientCredentials) || self.type == 'ClientCredentials'",message="clientCredentials goes with type: ClientCredentials"
+// +kubebuilder:validation:XValidation:rule="!has(self.deviceCode) || self.type == 'DeviceCode'",message="deviceCode goes with type: DeviceCode"
+// +kubebuilder:validation:XValidation:rule="has(self.jwtBearer) == (self.type == 'JWTBearer')",message="type: JWTBearer needs jwtBearer, and jwtBearer goes with no other type"
+// +kubebuilder:validation:XValidation:rule="has(self.tokenExchange) == (self.type == 'TokenExchange')",message="type: TokenExchange needs tokenExchange, and tokenExchange goes with no other type"
+// +kubebuilder:validation:XValidation:rule="has(self.extension) == (self.type == 'Extension')",message="type: Extension needs extension, and extension goes with no other type"
 type GrantSpec struct {
 	// Type of the grant.
 	// +optional
@@ -87,6 +100,19 @@ type GrantSpec struct {
 	// ClientCredentials : the client's own grant; it has no settings.
 	// +optional
 	ClientCredentials *ClientCredentialsGrant `json:"clientCredentials,omitempty"`
+	// DeviceCode : a person types a code on another device; code and link are in status.deviceAuthorization. It has no
+	// settings.
+	// +optional
+	DeviceCode *DeviceCodeGrant `json:"deviceCode,omitempty"`
+	// JWTBearer : an assertion, given or signed here, becomes a token.
+	// +optional
+	JWTBearer *JWTBearerGrant `json:"jwtBearer,omitempty"`
+	// TokenExchange : another token becomes a token.
+	// +optional
+	TokenExchange *TokenExchangeGrant `json:"tokenExchange,omitempty"`
+	// Extension : any other grant type with its parameters.
+	// +optional
+	Extension *ExtensionGrant `json:"extension,omitempty"`
 }
 
 // AuthorizationCodeGrant is an authorization code (RFC 6749 section 4.1). Empty: a person has to authorize.
@@ -117,6 +143,195 @@ type RefreshTokenGrant struct {
 // ClientCredentialsGrant has no settings.
 type ClientCredentialsGrant struct{}
 
+// DeviceCodeGrant has no settings.
+type DeviceCodeGrant struct{}
+
+// ServiceAccountTokenSource is a token of a ServiceAccount of the connection's namespace.
+type ServiceAccountTokenSource struct {
+	// Name of the ServiceAccount. It has to allow that with the annotation oauth-operator.io/allow-tokens: "true".
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// Audience of the token, as the provider expects it. Audiences of the API server are refused.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Audience string `json:"audience"`
+}
+
+// ConnectionReference names another connection of the same namespace.
+type ConnectionReference struct {
+	// Name of the connection.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// JWTBearerGrant is an assertion (RFC 7523 section 2.1): one that is given, a ServiceAccount's token, or one that is
+// signed here with a key.
+// +kubebuilder:validation:XValidation:rule="[has(self.assertionSecretRef), has(self.serviceAccountToken), has(self.signed)].filter(x, x).size() == 1",message="give exactly one of assertionSecretRef, serviceAccountToken and signed"
+type JWTBearerGrant struct {
+	// AssertionSecretRef names the Secret with an assertion that somebody else has made; key default assertion. Another
+	// value is used at once.
+	// +optional
+	AssertionSecretRef *SecretKeyReference `json:"assertionSecretRef,omitempty"`
+	// ServiceAccountToken uses a token of a ServiceAccount.
+	// +optional
+	ServiceAccountToken *ServiceAccountTokenSource `json:"serviceAccountToken,omitempty"`
+	// Signed makes the assertion, anew for each request.
+	// +optional
+	Signed *SignedAssertion `json:"signed,omitempty"`
+}
+
+// SignedAssertion describes an assertion to sign (RFC 7523 section 3).
+// +kubebuilder:validation:XValidation:rule="!has(self.audience) || !has(self.audienceFrom)",message="give one of audience and audienceFrom"
+type SignedAssertion struct {
+	// KeySecretRef names the Secret with the private key as PEM or JWK; key default tls.key.
+	// +required
+	KeySecretRef SecretKeyReference `json:"keySecretRef"`
+	// Algorithm of the signature; default: by the kind of key.
+	// +optional
+	Algorithm SigningAlgorithm `json:"algorithm,omitempty"`
+	// KeyID is the `kid` of the header, where the provider wants one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	KeyID string `json:"keyID,omitempty"`
+	// Issuer is the `iss` claim; default: the client's id.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Issuer string `json:"issuer,omitempty"`
+	// Subject is the `sub` claim, the account to act for; default: the issuer.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Subject string `json:"subject,omitempty"`
+	// AudienceFrom chooses the `aud` claim: TokenURL (default) or Issuer.
+	// +optional
+	AudienceFrom AssertionAudience `json:"audienceFrom,omitempty"`
+	// Audience is the `aud` claim to the letter, in place of audienceFrom.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Audience string `json:"audience,omitempty"`
+	// Claims are further claims; `{scope}` stands for the scopes.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=16
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['iss', 'sub', 'aud', 'exp', 'iat', 'nbf', 'jti']))",message="iss, sub, aud, exp, iat, nbf and jti are set by the operator"
+	Claims map[string]ParameterValue `json:"claims,omitempty"`
+}
+
+// TokenSource is where a token comes from.
+// +kubebuilder:validation:XValidation:rule="[has(self.secretKeyRef), has(self.connectionRef), has(self.serviceAccountToken)].filter(x, x).size() == 1",message="give exactly one of secretKeyRef, connectionRef and serviceAccountToken"
+type TokenSource struct {
+	// SecretKeyRef names a Secret of the connection's namespace; key default token.
+	// +optional
+	SecretKeyRef *SecretKeyReference `json:"secretKeyRef,omitempty"`
+	// ConnectionRef uses the access token of another connection.
+	// +optional
+	ConnectionRef *ConnectionReference `json:"connectionRef,omitempty"`
+	// ServiceAccountToken uses a token of a ServiceAccount.
+	// +optional
+	ServiceAccountToken *ServiceAccountTokenSource `json:"serviceAccountToken,omitempty"`
+	// Type of the token (RFC 8693 section 3); default urn:ietf:params:oauth:token-type:jwt for a ServiceAccount's token,
+	// else urn:ietf:params:oauth:token-type:access_token.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Type string `json:"type,omitempty"`
+}
+
+// TokenExchangeGrant exchanges a token (RFC 8693 section 2.1).
+type TokenExchangeGrant struct {
+	// SubjectToken is exchanged. When it changes, a new token is asked for.
+	// +required
+	SubjectToken TokenSource `json:"subjectToken"`
+	// ActorToken says who acts, where that is somebody else.
+	// +optional
+	ActorToken *TokenSource `json:"actorToken,omitempty"`
+	// RequestedTokenType is what is wanted; default: up to the provider.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	RequestedTokenType string `json:"requestedTokenType,omitempty"`
+	// Audience names the services that the token is meant for.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MaxLength=1024
+	Audience []string `json:"audience,omitempty"`
+	// Resource are URIs of services that the token is meant for (RFC 8707).
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MaxLength=1024
+	Resource []string `json:"resource,omitempty"`
+}
+
+// ExtensionGrant is a grant type of the provider's own (RFC 6749 section 4.5). It is asked for again before the token
+// expires, and whenever one of the parameters changes.
+type ExtensionGrant struct {
+	// GrantType is the value of grant_type, for example `production_token`.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule="!(self in ['authorization_code', 'refresh_token', 'client_credentials', 'urn:ietf:params:oauth:grant-type:device_code', 'urn:ietf:params:oauth:grant-type:jwt-bearer', 'urn:ietf:params:oauth:grant-type:token-exchange'])",message="this grant type has a type of its own: use grant.type"
+	GrantType string `json:"grantType"`
+	// Parameters of the request.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Parameters []ExtensionParameter `json:"parameters,omitempty"`
+}
+
+// ExtensionParameter is a name with a value, or with the place that it comes from.
+// +kubebuilder:validation:XValidation:rule="[has(self.value), has(self.secretKeyRef), has(self.connectionRef)].filter(x, x).size() == 1",message="give exactly one of value, secretKeyRef and connectionRef"
+// +kubebuilder:validation:XValidation:rule="!has(self.secretKeyRef) || has(self.secretKeyRef.key)",message="secretKeyRef.key is required"
+type ExtensionParameter struct {
+	// Name of the parameter.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="!(self in ['grant_type', 'client_id', 'client_secret', 'client_assertion', 'client_assertion_type', 'scope', 'code', 'refresh_token', 'device_code'])",message="grant_type, client_id, client_secret, client_assertion, scope, code, refresh_token and device_code are set by the operator"
+	Name string `json:"name"`
+	// Value in the clear.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	Value *string `json:"value,omitempty"`
+	// SecretKeyRef names a Secret of the connection's namespace and the key that holds the value.
+	// +optional
+	SecretKeyRef *SecretKeyReference `json:"secretKeyRef,omitempty"`
+	// ConnectionRef uses the access token of another connection of this namespace.
+	// +optional
+	ConnectionRef *ConnectionReference `json:"connectionRef,omitempty"`
+}
+
+// SecretTemplate renders the Secret in a shape of the workload's own. Values are Go templates; docs/templates.md lists what
+// they can use.
+type SecretTemplate struct {
+	// Metadata of the Secret.
+	// +optional
+	Metadata *SecretTemplateMetadata `json:"metadata,omitempty"`
+	// Data by key, in place of the default keys.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	Data map[string]TemplateText `json:"data,omitempty"`
+}
+
+// TemplateText is a Go template.
+// +kubebuilder:validation:MaxLength=16384
+type TemplateText string
+
+// SecretTemplateMetadata are labels and annotations of the Secret. Those of the operator stay as they are.
+type SecretTemplateMetadata struct {
+	// Labels by name; values are templates.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	Labels map[string]TemplateText `json:"labels,omitempty"`
+	// Annotations by name; values are templates.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	Annotations map[string]TemplateText `json:"annotations,omitempty"`
+}
+
 // TokenSecretSpec describes the Secret that workloads mount.
 type TokenSecretSpec struct {
 	// Name of the Secret; default: the connection's name. A Secret of that name that is not this connection's is
@@ -133,6 +348,9 @@ type TokenSecretSpec struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="!(self in ['kubernetes.io/service-account-token', 'bootstrap.kubernetes.io/token'])",message="kubernetes.io/service-account-token and bootstrap.kubernetes.io/token give access to the cluster and are refused"
 	Type string `json:"type,omitempty"`
+	// Template renders the Secret in a shape of the workload's own; unset: the default keys.
+	// +optional
+	Template *SecretTemplate `json:"template,omitempty"`
 }
 
 // RefreshSpec says when an access token is refreshed.
@@ -215,7 +433,7 @@ const (
 	AuthorizationUnknown AuthorizationOutcome = "Unknown"
 )
 
-// LastAuthorization is the outcome of the latest code or import.
+// LastAuthorization is the outcome of the latest login: a code, a device code or an import.
 type LastAuthorization struct {
 	// ID of the attempt.
 	ID string `json:"id"`
@@ -294,7 +512,7 @@ type OAuthConnectionStatus struct {
 	// LastAuthorization is the outcome of the latest code or import.
 	// +optional
 	LastAuthorization *LastAuthorization `json:"lastAuthorization,omitempty"`
-	// Conditions: Ready, Authorized, Reconciling, Stalled.
+	// Conditions: Ready, Authorized, Reconciling, Stalled; and ScopesGranted once scopes are known.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -39,7 +39,7 @@ type ConfigMapKeyReference struct {
 type Scope string
 
 // GrantType says how a connection obtains its first tokens.
-// +kubebuilder:validation:Enum=AuthorizationCode;RefreshToken;ClientCredentials
+// +kubebuilder:validation:Enum=AuthorizationCode;RefreshToken;ClientCredentials;DeviceCode;JWTBearer;TokenExchange;Extension
 type GrantType string
 
 // Grant types.
@@ -50,4 +50,12 @@ const (
 	GrantRefreshToken GrantType = "RefreshToken"
 	// GrantClientCredentials needs nobody but the client (RFC 6749 section 4.4).
 	GrantClientCredentials GrantType = "ClientCredentials"
+	// GrantDeviceCode asks a person to type a code on another device (RFC 8628).
+	GrantDeviceCode GrantType = "DeviceCode"
+	// GrantJWTBearer presents an assertion (RFC 7523 section 2.1).
+	GrantJWTBearer GrantType = "JWTBearer"
+	// GrantTokenExchange exchanges another token (RFC 8693).
+	GrantTokenExchange GrantType = "TokenExchange"
+	// GrantExtension is any other grant type (RFC 6749 section 4.5).
+	GrantExtension GrantType = "Extension"
 )

@@ -90,7 +90,10 @@ func references(spec *v1alpha1.OAuthApplicationSpec) []reference {
 	}
 	if spec.TokenRequest != nil {
 		for _, parameter := range spec.TokenRequest.Parameters {
-			secret("tokenRequest.parameters["+parameter.Name+"].secretKeyRef", parameter.SecretKeyRef, "", useParameter, parameter.Name)
+			if ref := parameter.SecretKeyRef; ref != nil {
+				named := &v1alpha1.SecretKeyReference{Name: ref.Name, Key: ref.Key}
+				secret("tokenRequest.parameters["+parameter.Name+"].secretKeyRef", named, "", useParameter, parameter.Name)
+			}
 		}
 	}
 	return all
