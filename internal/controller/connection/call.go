@@ -78,7 +78,7 @@ func (r *Reconciler) afterTurn(log logr.Logger, name types.NamespacedName, uid t
 	case err == nil:
 		r.failed.Delete(string(uid))
 		r.waker.wake(name)
-	case errors.Is(err, grant.ErrConflict), apierrors.IsConflict(err):
+	case stale(err):
 		r.waker.wakeAfter(name, staleRetry)
 	case errors.Is(err, errUnfinished):
 		r.settleUnfinished(log, name, string(uid))
@@ -132,6 +132,9 @@ func (r *Reconciler) turn(ctx context.Context, name types.NamespacedName, uid ty
 	decision := lifecycle.Decide(s.facts, s.now)
 	if !decision.Action.CallsProvider() {
 		return nil
+	}
+	if err := r.confirm(ctx, s, decision.Action); err != nil {
+		return err
 	}
 	transport, err := r.Transports.ForCA(s.client.CA)
 	if err != nil {

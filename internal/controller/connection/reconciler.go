@@ -6,7 +6,6 @@ package connection
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -114,7 +113,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return ctrl.Result{RequeueAfter: staleRetry}, nil
 	}
 	result, err := r.reconcile(ctx, connection)
-	if apierrors.IsConflict(err) || errors.Is(err, grant.ErrConflict) {
+	if stale(err) {
 		// Our view is behind; the event that brings it up to date is on its way.
 		logr.FromContextOrDiscard(ctx).V(1).Info("the cache is behind; passing again", "cause", err.Error())
 		return ctrl.Result{RequeueAfter: staleRetry}, nil
@@ -250,6 +249,9 @@ func (r *Reconciler) verifyMark(ctx context.Context, s *scope) error {
 }
 
 func (r *Reconciler) remember(ctx context.Context, s *scope) error {
+	if err := r.confirm(ctx, s, lifecycle.Remember); err != nil {
+		return err
+	}
 	nothing := s.facts.RefreshRequest != s.entry.Record.RefreshRequest
 	entry, err := r.Grants.Write(ctx, s.entry, lifecycle.Remembered(s.entry.Record, s.facts.Input, s.facts.RefreshRequest))
 	if err != nil {
