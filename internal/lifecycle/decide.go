@@ -12,7 +12,7 @@ type check func(Facts, time.Time) *Decision
 
 // Decide says what to do next.
 func Decide(f Facts, now time.Time) Decision {
-	d := f.first(now, underWay, marked, deleting, suspended, blocked, unsent, known, requested, refused, missing, due)
+	d := f.first(now, underWay, marked, deleting, suspended, blocked, unsent, requested, known, refused, missing, due)
 	return wakeForExpiry(d, f, now)
 }
 

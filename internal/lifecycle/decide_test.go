@@ -256,6 +256,10 @@ func TestDecideRequests(t *testing.T) {
 		{"any other value", about(held(answered), requesting("again please")), 0, act(lifecycle.Refresh), "any new value counts"},
 		{"answered", about(held(answered), requesting(asked)), 0, wait(due(held())), "once"},
 		{"removed", about(held(answered), requesting("")), 0, wait(due(held())), "no value, no request"},
+		{
+			"with a new version of the input", about(held(), requesting(asked), func(f *lifecycle.Facts) { f.Input.Version = "v2" }), 0,
+			act(lifecycle.Refresh), "a touched Secret does not answer it",
+		},
 		{"nothing to refresh with", about(held(noRefreshToken), requesting(asked)), 0, act(lifecycle.Remember), "answered without a call"},
 		{"nothing held", about(empty(func(r *lifecycle.Record) { r.SpentInput, r.InputVersion = "code-1", "v1" }), requesting(asked)), 0, act(lifecycle.Remember), "answered without a call"},
 		{"credentials", about(credentials(), clientCredentials, requesting(asked)), 0, act(lifecycle.Issue), "issued anew"},
