@@ -5,7 +5,11 @@ package crash
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -29,6 +33,29 @@ func (o *output) String() string {
 	defer o.mu.Unlock()
 	return o.buffer.String()
 }
+
+// keep writes all of it into a file that stays, and shows its end: what a program says at debug level would bury what the
+// test has to say.
+func (o *output) keep(t testing.TB, who string) {
+	t.Helper()
+	said := o.String()
+	path := "no file"
+	file, err := os.CreateTemp("", "crash-*.log") //nolint:usetesting // the directory of the test goes with it
+	if err == nil {
+		path = file.Name()
+		_, err = file.WriteString(said)
+		err = errors.Join(err, file.Close())
+	}
+	if err != nil {
+		t.Logf("what %s said could not be kept: %v", who, err)
+	}
+	lines := strings.Split(strings.TrimSpace(said), "\n")
+	shown := lines[max(0, len(lines)-shownLines):]
+	t.Logf("%s said %d lines, kept in %s; the last %d:\n%s", who, len(lines), path, len(shown), strings.Join(shown, "\n"))
+}
+
+// shownLines is how much of a program's output is shown of a test that has failed.
+const shownLines = 10
 
 // process is one run of the program.
 type process struct {
@@ -55,7 +82,7 @@ func launch(t testing.TB, arguments ...string) *process {
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("the program, pid %d, ended with %d and said:\n%s", p.command.Process.Pid, p.command.ProcessState.ExitCode(), p.output)
+			p.output.keep(t, fmt.Sprintf("the program, pid %d, which ended with %d,", p.command.Process.Pid, p.command.ProcessState.ExitCode()))
 		}
 	})
 	return p

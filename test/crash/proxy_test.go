@@ -48,7 +48,14 @@ type proxy struct {
 	mu      sync.Mutex
 	down    bool
 	writing int
+	// looks counts reads of single connections.
+	looks int
+	// held is not nil while news of connections are held back, and closed at their release.
+	held chan struct{}
 }
+
+// connections is the name of their resource in paths.
+const connections = "oauthconnections"
 
 type writeKey struct{}
 
@@ -104,6 +111,52 @@ func (p *proxy) restore() {
 	p.down = false
 }
 
+// hold keeps the news of connections from the program: its watch stays open, and silent.
+func (p *proxy) hold() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held = make(chan struct{})
+}
+
+// release hands the news over that were held back.
+func (p *proxy) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.held)
+	p.held = nil
+}
+
+// lookedAt returns how often a single connection was read.
+func (p *proxy) lookedAt() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.looks
+}
+
+// news is the body of a watch that can be held back.
+type news struct {
+	io.ReadCloser
+	proxy *proxy
+	// gone is closed when the program does not listen any more.
+	gone <-chan struct{}
+}
+
+func (n *news) Read(b []byte) (int, error) {
+	count, err := n.ReadCloser.Read(b)
+	n.proxy.mu.Lock()
+	held := n.proxy.held
+	n.proxy.mu.Unlock()
+	if held == nil {
+		return count, err
+	}
+	select {
+	case <-held:
+		return count, err
+	case <-n.gone:
+		return 0, io.ErrClosedPipe
+	}
+}
+
 // quiet returns nil when no write is under way.
 func (p *proxy) quiet() error {
 	p.mu.Lock()
@@ -119,6 +172,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.enter()
 	if r.Method == http.MethodGet {
 		p.leave()
+		p.look(r)
 		p.forward.ServeHTTP(w, r)
 		return
 	}
@@ -139,6 +193,15 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.forward.ServeHTTP(w, r.WithContext(context.WithValue(ctx, writeKey{}, what)))
 }
 
+// look counts a read of a single connection.
+func (p *proxy) look(r *http.Request) {
+	if path := pathPattern().FindStringSubmatch(r.URL.Path); path != nil && path[2] == connections && path[3] != "" {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.looks++
+	}
+}
+
 func (p *proxy) enter() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -154,9 +217,15 @@ func (p *proxy) leave() {
 	p.writing--
 }
 
-// answered tells the observer of a write that the API server has carried out.
+// answered tells the observer of a write that the API server has carried out, and stands between the program and its
+// watch of connections.
 func (p *proxy) answered(response *http.Response) error {
-	what, ok := response.Request.Context().Value(writeKey{}).(string)
+	request := response.Request
+	path := pathPattern().FindStringSubmatch(request.URL.Path)
+	if path != nil && path[2] == connections && request.URL.Query().Has("watch") {
+		response.Body = &news{ReadCloser: response.Body, proxy: p, gone: request.Context().Done()}
+	}
+	what, ok := request.Context().Value(writeKey{}).(string)
 	if ok && response.StatusCode < http.StatusBadRequest {
 		p.observe(what, accepted)
 	}

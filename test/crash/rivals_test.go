@@ -42,7 +42,7 @@ func (w *world) host(config *rest.Config) *output {
 			w.t.Errorf("the controller in this process ended with %v", err)
 		}
 		if w.t.Failed() {
-			w.t.Logf("the controller in this process said:\n%s", out)
+			out.keep(w.t, "the controller in this process")
 		}
 	})
 	return out
