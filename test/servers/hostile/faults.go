@@ -72,7 +72,7 @@ func HangAnswer() Fault {
 }
 
 func (x *exchange) hang() {
-	if x.server.held.wait(x.r.Context()) != nil {
+	if x.server.Hold(x.r.Context()) != nil {
 		x.cut()
 	}
 }

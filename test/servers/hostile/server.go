@@ -18,6 +18,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/test/servers/harness"
 	"github.com/oauth-operator/oauth-operator/test/servers/record"
+	"github.com/oauth-operator/oauth-operator/test/servers/script"
 )
 
 // Options say how the server starts; every field is honoured.
@@ -43,10 +44,11 @@ type Server struct {
 	*harness.Server
 	*record.Log
 
-	lean   bool
-	hook   atomic.Pointer[func(Stage, record.Request)]
-	script script
-	held   gate
+	script.Plan[Fault]
+	script.Gate
+
+	lean bool
+	hook atomic.Pointer[func(Stage, record.Request)]
 
 	mu      sync.Mutex // guards what follows
 	options Options
@@ -134,7 +136,7 @@ func (s *Server) handle(endpoint record.Endpoint, process func(*exchange) answer
 		entry := s.Receive(parsed.Request, parsed.Credential)
 		x := &exchange{server: s, w: w, r: r, entry: entry, parsed: parsed}
 		s.tell(Received, entry)
-		fault := s.script.next(entry.Kind)
+		fault := s.Next(entry.Kind)
 		if fault.before != nil {
 			fault.before(x)
 		}

@@ -130,7 +130,8 @@ func redacted(form url.Values) url.Values {
 	for name, values := range form {
 		switch name {
 		case "code", "refresh_token", "client_secret", "code_verifier", "token",
-			"client_assertion", "assertion", "subject_token", "actor_token", "password":
+			"client_assertion", "assertion", "subject_token", "actor_token", "password",
+			"device_code", "production_token":
 			for _, v := range values {
 				out.Add(name, Hash(v))
 			}
