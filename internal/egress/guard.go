@@ -102,7 +102,10 @@ func byFamily(prefixes []netip.Prefix) (v4, v6 []netip.Prefix) {
 // connection at the moment when a request is written to it leaves the sender unable to say whether the request arrived.
 // For a code or a rotating refresh token, which must not be sent twice, that costs far more than a handshake.
 // For the same reason no two requests share a connection that could take both down.
-func (g *Guard) Transport(rootCAs *x509.CertPool) *http.Transport {
+//
+// Of certificates, the first is shown to servers that ask for one, whichever authorities they name: whom it belongs to is
+// agreed with the provider (RFC 8705), and not every server's list is complete.
+func (g *Guard) Transport(rootCAs *x509.CertPool, certificates ...tls.Certificate) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	config := &tls.Config{
@@ -111,6 +114,9 @@ func (g *Guard) Transport(rootCAs *x509.CertPool) *http.Transport {
 		NextProtos: []string{"http/1.1"},
 		// Resumption makes the handshakes cheap.
 		ClientSessionCache: tls.NewLRUClientSessionCache(0),
+	}
+	if len(certificates) > 0 {
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &certificates[0], nil }
 	}
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {

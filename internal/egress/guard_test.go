@@ -4,12 +4,17 @@ package egress
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"io"
 	"log"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +22,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
 
 func newGuard(t *testing.T, policy Policy) *Guard {
@@ -400,6 +408,89 @@ func TestPoolErrors(t *testing.T) {
 		"a broken certifcate": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("canary")}),
 	} {
 		if _, err := pool.ForCA(bundle); err == nil || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v", reason, err)
+		}
+	}
+}
+
+// clientCertificate makes a self-signed certificate and its key.
+func clientCertificate(t *testing.T, name string) (certificate *x509.Certificate, pair sensitive.String) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if certificate, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certificate, sensitive.New(string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})) +
+		string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+}
+
+func TestPoolShowsTheClientCertificate(t *testing.T) {
+	var shown atomic.Value
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, request *http.Request) {
+		shown.Store("")
+		if peers := request.TLS.PeerCertificates; len(peers) > 0 {
+			shown.Store(peers[0].Subject.CommonName)
+		}
+	}))
+	other, _ := clientCertificate(t, "other")
+	authorities := x509.NewCertPool()
+	authorities.AddCert(other)
+	// The server names another authority than the certificate's own, and judges the certificate itself.
+	server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ClientAuth: tls.RequestClientCert, ClientCAs: authorities}
+	server.StartTLS()
+	defer server.Close()
+	pool := NewTransportPool(newGuard(t, Policy{AllowPrivate: []string{"127.0.0.1"}}), 0)
+	bundle := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	_, crm := clientCertificate(t, "crm")
+	_, renewed := clientCertificate(t, "renewed")
+	seen := map[http.RoundTripper]bool{}
+	for _, test := range []struct {
+		certificate sensitive.String
+		want        string
+	}{{crm, "crm"}, {sensitive.String{}, ""}, {renewed, "renewed"}} {
+		transport, err := pool.For(Trust{CA: bundle, Certificate: test.certificate})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := pool.For(Trust{CA: bundle, Certificate: test.certificate}); err != nil || again != transport || seen[transport] {
+			t.Errorf("%q: not one transport for each certificate: %v", test.want, err)
+		}
+		seen[transport] = true
+		for range 2 { // The second handshake resumes the first one's session.
+			if err := get(t, transport, server.URL); err != nil || shown.Load() != test.want {
+				t.Errorf("the server saw %q, want %q: %v", shown.Load(), test.want, err)
+			}
+		}
+	}
+}
+
+func TestPoolRefusesBrokenClientCertificates(t *testing.T) {
+	pool := NewTransportPool(newGuard(t, Policy{}), 0)
+	one, pair := clientCertificate(t, "crm")
+	_, other := clientCertificate(t, "crm")
+	key, _, _ := strings.Cut(other.Reveal(), "-----BEGIN CERTIFICATE")
+	for reason, certificate := range map[string]string{
+		"no PEM":         "canary",
+		"a key alone":    key,
+		"another's key":  key + string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: one.Raw})),
+		"a broken chain": strings.Replace(pair.Reveal(), "-----BEGIN CERTIFICATE-----\n", "-----BEGIN CERTIFICATE-----\ncanary\n", 1),
+	} {
+		if _, err := pool.For(Trust{Certificate: sensitive.New(certificate)}); err == nil || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %v", reason, err)
 		}
 	}

@@ -5,6 +5,7 @@ package egress
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
@@ -13,20 +14,30 @@ import (
 	"sync"
 
 	"k8s.io/utils/lru"
+
+	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
 
-// DefaultPoolSize is enough CA bundles for any installation known; one more costs a parsed bundle.
+// DefaultPoolSize is enough for the CA bundles of any installation known; one more costs a parsed bundle.
 const DefaultPoolSize = 128
 
-// TransportPool keeps one guarded transport for each CA bundle, up to a number of bundles; beyond it the one that was
-// used longest ago is dropped, and made anew when it is needed. Safe for concurrent use.
+// Trust is whom to trust and who to be in TLS. The zero value trusts the system's roots and shows no certificate.
+type Trust struct {
+	// CA holds the only certificates to trust (PEM); empty: the system's.
+	CA []byte
+	// Certificate is a client certificate, with its chain, and its private key (PEM, in any order); empty: none.
+	Certificate sensitive.String
+}
+
+// TransportPool keeps one guarded transport for each Trust, up to a number of them; beyond it the one that was used longest
+// ago is dropped, and made anew when it is needed. Safe for concurrent use.
 type TransportPool struct {
 	guard *Guard
-	mu    sync.Mutex // held from looking up to adding, so that a bundle never gets two transports
+	mu    sync.Mutex // held from looking up to adding, so that one Trust never gets two transports
 	cache *lru.Cache
 }
 
-// NewTransportPool makes a pool for at most size bundles; 0 means DefaultPoolSize.
+// NewTransportPool makes a pool for at most size transports; 0 means DefaultPoolSize.
 func NewTransportPool(guard *Guard, size int) *TransportPool {
 	if size <= 0 {
 		size = DefaultPoolSize
@@ -43,10 +54,18 @@ func Fingerprint(bundle []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// ForCA returns the transport that trusts the PEM certificates of the bundle and no others; an empty bundle means the
-// system's roots. The error says what is wrong with the bundle and never repeats its bytes.
+// poolKey identifies a Trust.
+type poolKey struct{ ca, certificate string }
+
+// ForCA is For with a CA bundle alone.
 func (p *TransportPool) ForCA(bundle []byte) (http.RoundTripper, error) {
-	key := Fingerprint(bundle)
+	return p.For(Trust{CA: bundle})
+}
+
+// For returns the transport that trusts the PEM certificates of trust.CA and no others, and shows trust.Certificate. The
+// error says what is wrong and never repeats the bytes.
+func (p *TransportPool) For(trust Trust) (http.RoundTripper, error) {
+	key := poolKey{ca: Fingerprint(trust.CA), certificate: trust.Certificate.Hash()}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if cached, ok := p.cache.Get(key); ok {
@@ -55,14 +74,23 @@ func (p *TransportPool) ForCA(bundle []byte) (http.RoundTripper, error) {
 		}
 	}
 	var roots *x509.CertPool
-	if key != "" {
-		parsed, err := parseBundle(bundle)
+	if key.ca != "" {
+		parsed, err := parseBundle(trust.CA)
 		if err != nil {
 			return nil, err
 		}
 		roots = parsed
 	}
-	transport := p.guard.Transport(roots)
+	var certificates []tls.Certificate
+	if !trust.Certificate.IsEmpty() {
+		content := []byte(trust.Certificate.Reveal())
+		certificate, err := tls.X509KeyPair(content, content)
+		if err != nil {
+			return nil, fmt.Errorf("the client certificate and its key: %w", err)
+		}
+		certificates = append(certificates, certificate)
+	}
+	transport := p.guard.Transport(roots, certificates...)
 	p.cache.Add(key, transport)
 	return transport, nil
 }
