@@ -25,16 +25,16 @@ func NotAllowed(application *v1alpha1.OAuthApplication, connection *v1alpha1.OAu
 	}
 	allowed := application.Spec.AllowedGrantTypes
 	if len(allowed) == 0 {
-		allowed = []v1alpha1.GrantType{v1alpha1.GrantAuthorizationCode, v1alpha1.GrantRefreshToken}
+		allowed = []v1alpha1.GrantType{v1alpha1.GrantAuthorizationCode, v1alpha1.GrantDeviceCode, v1alpha1.GrantRefreshToken}
 	}
 	grantType := connection.Spec.Grant.Type
 	if !slices.Contains(allowed, grantType) {
 		return fmt.Sprintf("application %s does not allow grant type %s to other namespaces (its spec.allowedGrantTypes)", name, grantType)
 	}
-	if grantType != v1alpha1.GrantClientCredentials {
+	if personConsents(grantType) {
 		return ""
 	}
-	// No person consents, so the application's own scopes are the limit.
+	// Nobody consents, so the application's own scopes are the limit.
 	var excess []string
 	for _, scope := range connection.Spec.Scopes {
 		if !slices.Contains(application.Spec.Scopes, scope) {
@@ -42,10 +42,20 @@ func NotAllowed(application *v1alpha1.OAuthApplication, connection *v1alpha1.OAu
 		}
 	}
 	if len(excess) > 0 {
-		return fmt.Sprintf("with ClientCredentials, only scopes that application %s lists may be asked for from other namespaces; it does not list %s",
-			name, strings.Join(excess, ", "))
+		return fmt.Sprintf("with %s, only scopes that application %s lists may be asked for from other namespaces; it does not list %s",
+			grantType, name, strings.Join(excess, ", "))
 	}
 	return ""
+}
+
+// personConsents tells the grant types whose scopes a person has seen and agreed to.
+func personConsents(grantType v1alpha1.GrantType) bool {
+	switch grantType {
+	case v1alpha1.GrantAuthorizationCode, v1alpha1.GrantDeviceCode, v1alpha1.GrantRefreshToken:
+		return true
+	case v1alpha1.GrantClientCredentials, v1alpha1.GrantJWTBearer, v1alpha1.GrantTokenExchange, v1alpha1.GrantExtension:
+	}
+	return false
 }
 
 // NeedsLabels tells whether the labels of a namespace decide whether its connections may use an application.

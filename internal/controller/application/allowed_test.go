@@ -43,6 +43,25 @@ func TestNotAllowed(t *testing.T) {
 		},
 		{reason: "credentials alone are not for others by default", namespace: "team", allowed: all, grantType: v1alpha1.GrantClientCredentials, want: "spec.allowedGrantTypes"},
 		{
+			reason: "a person with a device consents, too", namespace: "team", allowed: all, grantType: v1alpha1.GrantDeviceCode,
+			scopes: []v1alpha1.Scope{"admin"},
+		},
+		{reason: "assertions need nobody's consent", namespace: "team", allowed: all, grantType: v1alpha1.GrantJWTBearer, want: "spec.allowedGrantTypes"},
+		{reason: "nor do exchanges", namespace: "team", allowed: all, grantType: v1alpha1.GrantTokenExchange, want: "spec.allowedGrantTypes"},
+		{reason: "nor do grant types of a provider's own", namespace: "team", allowed: all, grantType: v1alpha1.GrantExtension, want: "spec.allowedGrantTypes"},
+		{
+			reason: "assertions stay within the application's scopes", namespace: "team", allowed: all, grantType: v1alpha1.GrantJWTBearer,
+			grantTypes: []v1alpha1.GrantType{v1alpha1.GrantJWTBearer}, scopes: []v1alpha1.Scope{"admin"}, want: "with JWTBearer",
+		},
+		{
+			reason: "so do exchanges", namespace: "team", allowed: all, grantType: v1alpha1.GrantTokenExchange,
+			grantTypes: []v1alpha1.GrantType{v1alpha1.GrantTokenExchange}, scopes: []v1alpha1.Scope{"admin"}, want: "with TokenExchange",
+		},
+		{
+			reason: "and grant types of a provider's own", namespace: "team", allowed: all, grantType: v1alpha1.GrantExtension,
+			grantTypes: []v1alpha1.GrantType{v1alpha1.GrantExtension}, scopes: []v1alpha1.Scope{"read", "admin"}, want: "does not list admin",
+		},
+		{
 			reason: "unless the application says so", namespace: "team", allowed: all, grantType: v1alpha1.GrantClientCredentials,
 			grantTypes: []v1alpha1.GrantType{v1alpha1.GrantClientCredentials}, scopes: []v1alpha1.Scope{"read"},
 		},

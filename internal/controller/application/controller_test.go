@@ -533,7 +533,7 @@ func TestTheAPIServerRefusesWhatCannotWork(t *testing.T) {
 			reason: "there is no default key for parameters",
 			change: func(s *v1alpha1.OAuthApplicationSpec) {
 				s.TokenRequest = &v1alpha1.TokenRequestSpec{Parameters: []v1alpha1.RequestParameter{
-					{Name: "audience", SecretKeyRef: &v1alpha1.SecretKeyReference{Name: "s"}},
+					{Name: "audience", SecretKeyRef: &v1alpha1.ValueSecretReference{Name: "s"}},
 				}}
 			},
 			want: []string{"spec.tokenRequest.parameters[0].secretKeyRef", "key is required"},

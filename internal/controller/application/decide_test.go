@@ -299,7 +299,7 @@ func TestDecideComposesTheClient(t *testing.T) {
 	f.application.Spec.Scopes = []v1alpha1.Scope{"a"}
 	f.application.Spec.TokenRequest = &v1alpha1.TokenRequestSpec{Parameters: []v1alpha1.RequestParameter{
 		{Name: "audience", Value: new("api")},
-		{Name: "hint", SecretKeyRef: &v1alpha1.SecretKeyReference{Name: "crm-client", Key: "hint"}},
+		{Name: "hint", SecretKeyRef: &v1alpha1.ValueSecretReference{Name: "crm-client", Key: "hint"}},
 	}}
 	hint := found("tokenRequest.parameters[hint].secretKeyRef", "crm-client", "hint", useParameter, "hush\n")
 	hint.parameter = "hint"
