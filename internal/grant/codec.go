@@ -38,17 +38,7 @@ type document struct {
 	Application lifecycle.Identity `json:"application"`
 	Owner       string             `json:"owner,omitempty"`
 
-	AccessToken           string           `json:"accessToken,omitempty"`
-	RefreshToken          string           `json:"refreshToken,omitempty"`
-	TokenType             string           `json:"tokenType,omitempty"`
-	Scopes                []string         `json:"scopes,omitempty"`
-	RequestedScopes       []string         `json:"requestedScopes,omitempty"`
-	IssuedAt              time.Time        `json:"issuedAt,omitzero"`
-	Expiry                lifecycle.Expiry `json:"expiry,omitzero"`
-	RefreshTokenExpiresAt time.Time        `json:"refreshTokenExpiresAt,omitzero"`
-	GrantType             string           `json:"grantType,omitempty"`
-	ID                    string           `json:"id,omitempty"`
-	Subject               string           `json:"subject,omitempty"`
+	storedTokens
 
 	Replaced          []string                 `json:"replaced,omitempty"`
 	FirstAuthorizedAt time.Time                `json:"firstAuthorizedAt,omitzero"`
@@ -66,6 +56,115 @@ type document struct {
 	Revocation        *lifecycle.Revocation    `json:"revocation,omitempty"`
 	OrphanedSince     time.Time                `json:"orphanedSince,omitzero"`
 	Heir              string                   `json:"heir,omitempty"`
+	Inputs            map[string]string        `json:"inputs,omitempty"`
+	Lookup            lifecycle.Lookup         `json:"lookup,omitzero"`
+	Candidate         *storedCandidate         `json:"candidate,omitempty"`
+	Device            *storedDevice            `json:"device,omitempty"`
+	Standing          *lifecycle.Standing      `json:"standing,omitempty"`
+	ProviderCreatedAt time.Time                `json:"providerCreatedAt,omitzero"`
+	Doubted           bool                     `json:"doubted,omitempty"`
+}
+
+// storedTokens are lifecycle.Tokens.
+type storedTokens struct {
+	AccessToken           string            `json:"accessToken,omitempty"`
+	RefreshToken          string            `json:"refreshToken,omitempty"`
+	TokenType             string            `json:"tokenType,omitempty"`
+	Scopes                []string          `json:"scopes,omitempty"`
+	RequestedScopes       []string          `json:"requestedScopes,omitempty"`
+	IssuedAt              time.Time         `json:"issuedAt,omitzero"`
+	Expiry                lifecycle.Expiry  `json:"expiry,omitzero"`
+	RefreshTokenExpiresAt time.Time         `json:"refreshTokenExpiresAt,omitzero"`
+	GrantType             string            `json:"grantType,omitempty"`
+	ID                    string            `json:"id,omitempty"`
+	Subject               string            `json:"subject,omitempty"`
+	Captured              map[string]string `json:"captured,omitempty"`
+	IDToken               string            `json:"idToken,omitempty"`
+}
+
+func storeTokens(t lifecycle.Tokens) storedTokens {
+	return storedTokens{
+		AccessToken: t.AccessToken.Reveal(), RefreshToken: t.RefreshToken.Reveal(), TokenType: t.TokenType,
+		Scopes: t.Scopes, RequestedScopes: t.RequestedScopes, IssuedAt: t.IssuedAt, Expiry: t.Expiry,
+		RefreshTokenExpiresAt: t.RefreshTokenExpiresAt, GrantType: string(t.GrantType), ID: t.ID, Subject: t.Subject,
+		Captured: t.Captured, IDToken: t.IDToken.Reveal(),
+	}
+}
+
+func (s storedTokens) load() lifecycle.Tokens {
+	return lifecycle.Tokens{
+		AccessToken: sensitive.New(s.AccessToken), RefreshToken: sensitive.New(s.RefreshToken), TokenType: s.TokenType,
+		Scopes: s.Scopes, RequestedScopes: s.RequestedScopes, IssuedAt: s.IssuedAt, Expiry: s.Expiry,
+		RefreshTokenExpiresAt: s.RefreshTokenExpiresAt, GrantType: lifecycle.GrantType(s.GrantType), ID: s.ID, Subject: s.Subject,
+		Captured: s.Captured, IDToken: sensitive.New(s.IDToken),
+	}
+}
+
+// storedCandidate is a lifecycle.Candidate.
+type storedCandidate struct {
+	storedTokens
+
+	Call          string            `json:"call"`
+	ObtainedAt    time.Time         `json:"obtainedAt"`
+	Inputs        map[string]string `json:"inputs,omitempty"`
+	Lookup        lifecycle.Lookup  `json:"lookup,omitzero"`
+	Refused       bool              `json:"refused,omitempty"`
+	Revoking      int               `json:"revoking,omitempty"`
+	NextAttemptAt time.Time         `json:"nextAttemptAt,omitzero"`
+}
+
+func storeCandidate(c *lifecycle.Candidate) *storedCandidate {
+	if c == nil {
+		return nil
+	}
+	return &storedCandidate{
+		storedTokens: storeTokens(c.Tokens), Call: c.Call, ObtainedAt: c.ObtainedAt, Inputs: c.Inputs, Lookup: c.Lookup,
+		Refused: c.Refused, Revoking: c.Revoking, NextAttemptAt: c.NextAttemptAt,
+	}
+}
+
+func (s *storedCandidate) load() *lifecycle.Candidate {
+	if s == nil {
+		return nil
+	}
+	return &lifecycle.Candidate{
+		Tokens: s.storedTokens.load(), Call: s.Call, ObtainedAt: s.ObtainedAt, Inputs: s.Inputs, Lookup: s.Lookup,
+		Refused: s.Refused, Revoking: s.Revoking, NextAttemptAt: s.NextAttemptAt,
+	}
+}
+
+// storedDevice is a lifecycle.Device.
+type storedDevice struct {
+	Code                    string        `json:"code"`
+	UserCode                string        `json:"userCode"`
+	VerificationURI         string        `json:"verificationURI"`
+	VerificationURIComplete string        `json:"verificationURIComplete,omitempty"`
+	StartedAt               time.Time     `json:"startedAt"`
+	ExpiresAt               time.Time     `json:"expiresAt"`
+	Interval                time.Duration `json:"interval"`
+	Since                   time.Time     `json:"since"`
+}
+
+func storeDevice(d *lifecycle.Device) *storedDevice {
+	if d == nil {
+		return nil
+	}
+	return &storedDevice{
+		Code: d.Code.Reveal(), UserCode: d.UserCode, VerificationURI: d.VerificationURI,
+		VerificationURIComplete: d.VerificationURIComplete, StartedAt: d.StartedAt, ExpiresAt: d.ExpiresAt,
+		Interval: d.Interval, Since: d.Since,
+	}
+}
+
+func (s *storedDevice) load() *lifecycle.Device {
+	if s == nil {
+		return nil
+	}
+	return &lifecycle.Device{
+		Code: sensitive.New(s.Code), UserCode: s.UserCode, VerificationURI: s.VerificationURI,
+		VerificationURIComplete: s.VerificationURIComplete, StartedAt: s.StartedAt, ExpiresAt: s.ExpiresAt,
+		Interval: s.Interval, Since: s.Since,
+	}
 }
 
 func encode(r *lifecycle.Record) ([]byte, error) {
@@ -78,14 +177,14 @@ func encode(r *lifecycle.Record) ([]byte, error) {
 	encoder.SetEscapeHTML(false) // It would make six bytes of one "&", and there is room for a mebibyte only.
 	err := encoder.Encode(document{
 		Format: contentFormat, Connection: r.Connection, Application: r.Application, Owner: r.Owner,
-		AccessToken: r.AccessToken.Reveal(), RefreshToken: r.RefreshToken.Reveal(), TokenType: r.TokenType,
-		Scopes: r.Scopes, RequestedScopes: r.RequestedScopes, IssuedAt: r.IssuedAt, Expiry: r.Expiry,
-		RefreshTokenExpiresAt: r.RefreshTokenExpiresAt, GrantType: string(r.GrantType), ID: r.ID, Subject: r.Subject,
-		Replaced: replaced, Previous: r.Previous.Reveal(), FirstAuthorizedAt: r.FirstAuthorizedAt, AuthorizedAt: r.AuthorizedAt,
+		storedTokens: storeTokens(r.Tokens),
+		Replaced:     replaced, Previous: r.Previous.Reveal(), FirstAuthorizedAt: r.FirstAuthorizedAt, AuthorizedAt: r.AuthorizedAt,
 		RefreshedAt: r.RefreshedAt, Unrotated: r.Unrotated, Attempt: r.Attempt, SpentInput: r.SpentInput,
 		InputVersion: r.InputVersion, Failure: r.Failure, InputFailure: r.InputFailure,
 		Authorization: r.Authorization, RefreshRequest: r.RefreshRequest, Revocation: r.Revocation,
-		OrphanedSince: r.OrphanedSince, Heir: r.Heir,
+		OrphanedSince: r.OrphanedSince, Heir: r.Heir, Inputs: r.Inputs, Lookup: r.Lookup,
+		Candidate: storeCandidate(r.Candidate), Device: storeDevice(r.Device), Standing: r.Standing,
+		ProviderCreatedAt: r.ProviderCreatedAt, Doubted: r.Doubted,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode the grant record of %s/%s: %w", r.Connection.Namespace, r.Connection.Name, err)
@@ -104,15 +203,13 @@ func decode(secret *corev1.Secret) (*lifecycle.Record, error) {
 	}
 	r := &lifecycle.Record{
 		Connection: d.Connection, Application: d.Application, Owner: d.Owner,
-		Tokens: lifecycle.Tokens{
-			AccessToken: sensitive.New(d.AccessToken), RefreshToken: sensitive.New(d.RefreshToken), TokenType: d.TokenType,
-			Scopes: d.Scopes, RequestedScopes: d.RequestedScopes, IssuedAt: d.IssuedAt, Expiry: d.Expiry,
-			RefreshTokenExpiresAt: d.RefreshTokenExpiresAt, GrantType: lifecycle.GrantType(d.GrantType), ID: d.ID, Subject: d.Subject,
-		},
+		Tokens:   d.storedTokens.load(),
 		Previous: sensitive.New(d.Previous), FirstAuthorizedAt: d.FirstAuthorizedAt, AuthorizedAt: d.AuthorizedAt, RefreshedAt: d.RefreshedAt,
 		Unrotated: d.Unrotated, Attempt: d.Attempt, SpentInput: d.SpentInput, InputVersion: d.InputVersion,
 		Failure: d.Failure, InputFailure: d.InputFailure, Authorization: d.Authorization, RefreshRequest: d.RefreshRequest,
-		Revocation: d.Revocation, OrphanedSince: d.OrphanedSince, Heir: d.Heir,
+		Revocation: d.Revocation, OrphanedSince: d.OrphanedSince, Heir: d.Heir, Inputs: d.Inputs, Lookup: d.Lookup,
+		Candidate: d.Candidate.load(), Device: d.Device.load(), Standing: d.Standing,
+		ProviderCreatedAt: d.ProviderCreatedAt, Doubted: d.Doubted,
 	}
 	for _, token := range d.Replaced {
 		r.Replaced = append(r.Replaced, sensitive.New(token))

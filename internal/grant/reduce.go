@@ -45,6 +45,12 @@ func reductions() []reduction {
 func withoutHistory(_, outcome *lifecycle.Record, _ time.Time) *lifecycle.Record {
 	next := *outcome
 	next.Scopes, next.Previous, next.Replaced = nil, sensitive.String{}, nil
+	next.Captured, next.IDToken = nil, sensitive.String{}
+	if outcome.Candidate != nil {
+		candidate := *outcome.Candidate
+		candidate.Scopes, candidate.Captured, candidate.IDToken = nil, nil, sensitive.String{}
+		next.Candidate = &candidate
+	}
 	return &next
 }
 
@@ -53,7 +59,7 @@ const tooLargeMessage = "the provider's answer does not fit into a Secret"
 // withoutAccess keeps the refresh token alone, to be revoked, or used on request. The next answer would be as large, so the
 // failure has a reason that leads to no call by itself, whatever has changed.
 func withoutAccess(stored, outcome *lifecycle.Record, now time.Time) *lifecycle.Record {
-	if outcome.RefreshToken.IsEmpty() {
+	if outcome.RefreshToken.IsEmpty() || outcome.Candidate != nil {
 		return withoutAnswer(stored, outcome, now)
 	}
 	next := *outcome

@@ -75,7 +75,7 @@ func deleting(f Facts, now time.Time) *Decision {
 	}
 	r, deadline := f.Record, f.Deletion.RequestedAt.Add(f.Deletion.Timeout)
 	switch {
-	case r == nil, !r.Held() && len(r.Replaced) == 0, f.Deletion.Orphan, f.Deletion.Revocable == RevocableNever,
+	case !r.Revocable(), f.Deletion.Orphan, f.Deletion.Revocable == RevocableNever,
 		r.Revocation != nil && r.Revocation.Done:
 		return &Decision{Action: Release}
 	case !now.Before(deadline) && (r.Revocation != nil || f.Deletion.Revocable != RevocableNow):
@@ -104,9 +104,36 @@ func blocked(f Facts, _ time.Time) *Decision {
 	return nil
 }
 
+// listed writes down what is new in the provider's list.
+func listed(f Facts, _ time.Time) *Decision {
+	if f.Listed == nil || !f.Record.Held() {
+		return nil
+	}
+	return &Decision{Action: Observe}
+}
+
+// proposed looks after a new authorization until it has replaced the old one, or is revoked.
+func proposed(f Facts, now time.Time) *Decision {
+	if f.Record == nil || f.Record.Candidate == nil {
+		return nil
+	}
+	c := f.Record.Candidate
+	switch {
+	case c.Refused && now.Before(c.NextAttemptAt):
+		return f.meanwhile(&Decision{Action: Wait, At: c.NextAttemptAt}, now)
+	case c.Refused:
+		return &Decision{Action: RevokeCandidate}
+	case c.Subject != "" || c.Lookup.Done || !f.Identifiable || c.AccessToken.IsEmpty():
+		return &Decision{Action: Settle}
+	case now.Before(c.Lookup.NextAttemptAt):
+		return f.meanwhile(&Decision{Action: Wait, At: c.Lookup.NextAttemptAt}, now)
+	}
+	return &Decision{Action: Identify}
+}
+
 // unsent looks for a code or a refresh token that was not used yet.
 func unsent(f Facts, now time.Time) *Decision {
-	if f.Input.State != InputPresent || (f.Record != nil && f.Record.SpentInput == f.Input.Hash) {
+	if f.Input.State != InputPresent || f.GrantType.issues() || (f.Record != nil && f.Record.SpentInput == f.Input.Hash) {
 		return nil
 	}
 	action := Exchange
@@ -124,7 +151,7 @@ func (f Facts) meanwhile(d *Decision, now time.Time) *Decision {
 	if d == nil || d.Action != Wait || !f.Record.Held() {
 		return d
 	}
-	other := f.first(now, refused, missing, due)
+	other := f.first(now, refused, ended, missing, due)
 	if other.Action == Wait {
 		other.At = earliest(other.At, d.At)
 	}
@@ -139,13 +166,55 @@ func known(f Facts, _ time.Time) *Decision {
 	return nil
 }
 
+// device leads a person through a device authorization while there is no grant that works.
+func device(f Facts, now time.Time) *Decision {
+	if f.GrantType != DeviceCode || (f.Record.Held() && !f.over(now)) {
+		return nil
+	}
+	failure, r := f.inputFailure(), f.Record
+	switch {
+	case f.requestPending():
+		return f.attempt(StartDevice, time.Time{}, now)
+	case failure != nil && failure.Terminal && failure.Basis == f.Basis:
+		return &Decision{Action: Wait}
+	case r == nil || r.Device == nil:
+		return f.deviceAttempt(StartDevice, time.Time{}, now)
+	case !now.Before(r.Device.ExpiresAt) && now.Sub(r.Device.Since) >= devicePatience:
+		return &Decision{Action: Wait}
+	case !now.Before(r.Device.ExpiresAt):
+		return f.deviceAttempt(StartDevice, time.Time{}, now)
+	}
+	d := f.deviceAttempt(Poll, latest(r.Device.StartedAt, f.LastPollAt).Add(r.Device.Interval), now)
+	if d.Action == Wait {
+		d.At = earliest(d.At, r.Device.ExpiresAt)
+	}
+	return d
+}
+
+// deviceAttempt acts at a time, and not before a failure of the one before allows.
+func (f Facts) deviceAttempt(action Action, at, now time.Time) *Decision {
+	if failure := f.inputFailure(); failure != nil && failure.Basis == f.Basis {
+		at = latest(at, failure.NextAttemptAt)
+	}
+	return f.attempt(action, at, now)
+}
+
+// over tells that a grant that is held works no more, and nothing but a new authorization will help.
+func (f Facts) over(now time.Time) bool {
+	return f.Record.Gone() || (f.Record.Failure != nil && f.Record.Failure.Terminal) || f.lapsed(now)
+}
+
 // requested answers a refresh request: it overrides every backoff, but not suspension.
-func requested(f Facts, _ time.Time) *Decision {
+func requested(f Facts, now time.Time) *Decision {
 	if f.Record == nil || !f.requestPending() {
 		return nil
 	}
-	action := f.renewal()
-	if action == Wait {
+	action := f.renewal(now)
+	switch {
+	case action != Wait:
+	case f.Check.Interval > 0 && !f.Record.AccessToken.IsEmpty():
+		return &Decision{Action: CheckGrant}
+	default:
 		return &Decision{Action: Remember}
 	}
 	return &Decision{Action: action, Probe: f.Pause != nil}
@@ -164,24 +233,63 @@ func refused(f Facts, _ time.Time) *Decision {
 	return &Decision{Action: Wait}
 }
 
+// ended leaves a grant alone that the provider has ended; one that may come back is looked at now and then.
+func ended(f Facts, now time.Time) *Decision {
+	r := f.Record
+	switch {
+	case r == nil || r.Standing == nil, f.GrantType.issues() && f.sourceChanged():
+		return nil
+	case r.Standing.State == StandingDeleted:
+		return &Decision{Action: Wait}
+	}
+	if d := checkDue(f, now); d != nil {
+		return d
+	}
+	return &Decision{Action: Wait}
+}
+
 // missing issues a token where nobody has to be asked.
 func missing(f Facts, now time.Time) *Decision {
-	if f.GrantType != ClientCredentials {
+	if !f.GrantType.issues() || f.Input.State == InputMissing {
 		return nil
 	}
 	r := f.Record
-	held := r != nil && !r.AccessToken.IsEmpty() && r.GrantType == ClientCredentials
-	if held && slices.Equal(r.RequestedScopes, f.Scopes) {
+	held := r != nil && !r.AccessToken.IsEmpty() && r.GrantType == f.GrantType
+	if held && slices.Equal(r.RequestedScopes, f.Scopes) && !f.sourceChanged() {
 		return nil
 	}
-	if failure := f.failure(); failure != nil {
+	if failure := f.failure(); failure != nil && (f.Input.State == InputNone || failure.InputHash == f.Input.Hash) {
 		return f.retry(Issue, failure, now)
 	}
 	return f.attempt(Issue, time.Time{}, now)
 }
 
+// sourceChanged tells that what a token is issued for is not what the last one was issued for.
+func (f Facts) sourceChanged() bool {
+	return f.Input.State == InputPresent && (f.Record == nil || f.Record.SpentInput != f.Input.Hash)
+}
+
+// due is what time alone brings: a renewal, and beside it questions about the grant.
 func due(f Facts, now time.Time) *Decision {
-	action := f.renewal()
+	d := renew(f, now)
+	for _, ask := range []check{identify, checkDue} {
+		if d != nil && d.Action != Wait {
+			return d
+		}
+		other := ask(f, now)
+		switch {
+		case other == nil:
+		case d == nil || other.Action != Wait:
+			d = other
+		default:
+			d.At = earliest(d.At, other.At)
+		}
+	}
+	return d
+}
+
+func renew(f Facts, now time.Time) *Decision {
+	action := f.renewal(now)
 	if action == Wait {
 		return nil
 	}
@@ -190,7 +298,7 @@ func due(f Facts, now time.Time) *Decision {
 	}
 	at := f.renewalDue()
 	switch {
-	case wrongClock(f.Record.IssuedAt, now):
+	case wrongClock(f.Record.IssuedAt, now), f.Record.Doubted:
 		return f.attempt(action, time.Time{}, now) // Its expiry is as wrong as the clock that it was reckoned by.
 	case at.IsZero():
 		return nil
@@ -198,14 +306,44 @@ func due(f Facts, now time.Time) *Decision {
 	return f.attempt(action, at, now)
 }
 
+// identify finds out whose tokens they are, once.
+func identify(f Facts, now time.Time) *Decision {
+	r := f.Record
+	if !f.Identifiable || r == nil || r.AccessToken.IsEmpty() || r.Lookup.Done || r.Expiry.Passed(now) {
+		return nil
+	}
+	if now.Before(r.Lookup.NextAttemptAt) {
+		return &Decision{Action: Wait, At: r.Lookup.NextAttemptAt}
+	}
+	return &Decision{Action: Identify}
+}
+
+// checkDue asks the provider about the access token from time to time.
+func checkDue(f Facts, now time.Time) *Decision {
+	r := f.Record
+	if f.Check.Interval <= 0 || r == nil || r.AccessToken.IsEmpty() || r.Expiry.Passed(now) {
+		return nil
+	}
+	at := CheckDue(f.UID, f.Check.Interval, latest(f.Check.LastAt, latest(r.AuthorizedAt, r.RefreshedAt)))
+	if now.Before(at) {
+		return &Decision{Action: Wait, At: at}
+	}
+	return &Decision{Action: CheckGrant}
+}
+
 // renewal is how the access token can be renewed without a person; Wait: it cannot.
-func (f Facts) renewal() Action {
+func (f Facts) renewal(now time.Time) Action {
+	r := f.Record
 	switch {
-	case f.Record == nil:
+	case r == nil:
 		return Wait
-	case f.GrantType == ClientCredentials:
+	case f.GrantType.issues() && f.Input.State == InputMissing:
+		return Wait
+	case f.GrantType.issues():
 		return Issue
-	case !f.Record.RefreshToken.IsEmpty():
+	case !r.RefreshToken.IsEmpty():
+		return Refresh
+	case f.RenewsByAccessToken && !r.AccessToken.IsEmpty() && !r.Expiry.Passed(now):
 		return Refresh
 	}
 	return Wait
@@ -225,7 +363,10 @@ func (f Facts) failure() *Failure {
 // reconsiders tells whether a terminal failure is worth another attempt because of a changed configuration. A refused
 // grant is not: no configuration brings it back.
 func (f Facts) reconsiders(failure *Failure) bool {
-	return failure.Basis != f.Basis && (f.GrantType == ClientCredentials || failure.undecided())
+	if f.GrantType.issues() {
+		return failure.Basis != f.Basis || (f.sourceChanged() && failure.InputHash != f.Input.Hash)
+	}
+	return failure.Basis != f.Basis && failure.undecided()
 }
 
 // retry decides about another attempt after a failure; nil: none by itself.

@@ -4,6 +4,8 @@ package lifecycle
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -52,8 +54,10 @@ type Publication struct {
 type Summary struct {
 	Phase                                   Phase
 	Ready, Authorized, Reconciling, Stalled Condition
-	NextRefreshAt                           time.Time
-	Failure                                 *Failure
+	// ScopesGranted has no status until scopes are known.
+	ScopesGranted Condition
+	NextRefreshAt time.Time
+	Failure       *Failure
 }
 
 // Describe derives status from the facts. It never claims more than they prove: Ready is True only while the Secret
@@ -70,6 +74,7 @@ func Describe(f Facts, p Publication, now time.Time) Summary {
 		s.Ready.Status = True
 	}
 	s.Authorized = f.authorized(now)
+	s.ScopesGranted = f.scopesGranted()
 	s.Reconciling, s.Stalled = progress(verdict)
 	return s
 }
@@ -96,9 +101,27 @@ func (f Facts) verdict(p Publication, now time.Time) verdict {
 	case f.Blocked != nil && f.Blocked.Reason == v1alpha1.ReasonNotAllowed:
 		return verdict{Verdict: *f.Blocked, phase: Pending}
 	case !f.Record.Held():
-		return f.unheldVerdict(p)
+		return f.unheldVerdict(p, now)
+	case f.Record.Standing != nil:
+		return f.endedVerdict(now)
 	}
 	return f.heldVerdict(p, now)
+}
+
+// endedVerdict tells that the provider has ended the grant, and how to get another one.
+func (f Facts) endedVerdict(now time.Time) verdict {
+	standing := f.Record.Standing
+	v := verdict{phase: Inactive, Verdict: Verdict{
+		Reason: v1alpha1.ReasonDeauthorized, Stalled: true,
+		Message: "the provider has ended this grant: " + standing.Message + "; " + f.remedy(),
+	}}
+	if standing.State == StandingDeleted {
+		v.phase = Deleted
+	}
+	if f.GrantType == DeviceCode {
+		v.Message += f.deviceProgress(now)
+	}
+	return v
 }
 
 func (f Facts) deletionVerdict() verdict {
@@ -121,7 +144,7 @@ func (f Facts) revoked() bool {
 func (f Facts) farewell() string {
 	r := f.Record
 	switch {
-	case r == nil, !r.Held() && len(r.Replaced) == 0:
+	case !r.Revocable():
 		return "there is no token to revoke"
 	case f.Deletion.Orphan:
 		return "deletionPolicy is Orphan, so the grant stays alive at the provider"
@@ -138,7 +161,7 @@ func (f Facts) farewell() string {
 }
 
 // unheldVerdict explains why there is no grant yet.
-func (f Facts) unheldVerdict(p Publication) verdict {
+func (f Facts) unheldVerdict(p Publication, now time.Time) verdict {
 	switch failure := f.failure(); {
 	case f.Suspended:
 		return verdict{Verdict: Verdict{Reason: v1alpha1.ReasonSuspended, Message: "spec.suspend is true; nothing is asked of the provider"}, phase: Pending}
@@ -154,6 +177,8 @@ func (f Facts) unheldVerdict(p Publication) verdict {
 		return verdict{Verdict: *p.Problem, phase: Pending}
 	case f.Input.State == InputMissing:
 		return verdict{Verdict: Verdict{Reason: v1alpha1.ReasonSecretNotFound, Message: f.Input.Missing}, phase: Pending}
+	case f.GrantType == DeviceCode:
+		return f.deviceVerdict(now)
 	case f.GrantType == AuthorizationCode && f.Input.State == InputNone && f.Input.NeedsGateway:
 		return verdict{Verdict: Verdict{
 			Reason: v1alpha1.ReasonNoGateway, Stalled: true,
@@ -167,6 +192,62 @@ func (f Facts) unheldVerdict(p Publication) verdict {
 		}, phase: Authorizing}
 	}
 	return verdict{Verdict: Verdict{Reason: v1alpha1.ReasonProgressing, Message: "asking the provider for a token"}, phase: Pending}
+}
+
+// deviceVerdict tells a person what to do, or why there is nothing to do.
+func (f Facts) deviceVerdict(now time.Time) verdict {
+	d := f.device()
+	switch {
+	case d == nil:
+		return verdict{Verdict: Verdict{Reason: v1alpha1.ReasonProgressing, Message: "asking the provider for a device code"}, phase: Pending}
+	case now.Before(d.ExpiresAt):
+		return verdict{phase: Authorizing, Verdict: Verdict{
+			Reason: v1alpha1.ReasonAuthorizationRequired, Stalled: true, Message: strings.TrimPrefix(f.deviceProgress(now), "; "),
+		}}
+	}
+	return verdict{phase: Authorizing, Verdict: Verdict{
+		Reason: v1alpha1.ReasonDeviceCodeExpired, Stalled: true,
+		Message: "nobody entered the device code in time; request a new one (annotation " + v1alpha1.AnnotationRefreshRequestedAt + ")",
+	}}
+}
+
+func (f Facts) device() *Device {
+	if f.Record == nil {
+		return nil
+	}
+	return f.Record.Device
+}
+
+// deviceProgress is what a person has to type and where; empty without a code that lives.
+func (f Facts) deviceProgress(now time.Time) string {
+	d := f.device()
+	if d == nil || !now.Before(d.ExpiresAt) {
+		return ""
+	}
+	return fmt.Sprintf("; open %s and enter the code %s before %s", d.VerificationURI, d.UserCode, d.ExpiresAt.UTC().Format(time.RFC3339))
+}
+
+// scopesGranted compares what was granted with what was asked for. A refresh token proves offline_access, which many
+// providers do not repeat.
+func (f Facts) scopesGranted() Condition {
+	r := f.Record
+	if !r.Held() || len(r.RequestedScopes) == 0 {
+		return Condition{}
+	}
+	var missing []string
+	for _, scope := range r.RequestedScopes {
+		implied := scope == "offline_access" && !r.RefreshToken.IsEmpty()
+		if !implied && !slices.Contains(r.Scopes, scope) {
+			missing = append(missing, scope)
+		}
+	}
+	if len(missing) == 0 {
+		return Condition{Status: True, Reason: v1alpha1.ReasonAllScopesGranted, Message: "everything that was asked for was granted"}
+	}
+	return Condition{
+		Status: False, Reason: v1alpha1.ReasonScopesMissing,
+		Message: "the provider did not grant " + strings.Join(missing, ", ") + "; authorize again and grant it, or leave it out of the scopes",
+	}
 }
 
 // heldVerdict explains how the token that is held is doing.
@@ -203,10 +284,13 @@ func (f Facts) heldVerdict(p Publication, now time.Time) verdict {
 
 // lapsed tells that the access token has expired and nothing is left to get another one with.
 func (f Facts) lapsed(now time.Time) bool {
-	return f.Record.Held() && f.Record.Expiry.Passed(now) && f.renewal() == Wait
+	return f.Record.Held() && f.Record.Expiry.Passed(now) && f.renewal(now) == Wait
 }
 
 func (f Facts) lapse() Verdict {
+	if f.GrantType.issues() {
+		return Verdict{Reason: v1alpha1.ReasonSecretNotFound, Message: "the access token has expired, and there is nothing to get another one with: " + f.Input.Missing}
+	}
 	return Verdict{
 		Reason: v1alpha1.ReasonTokenExpired, Stalled: true,
 		Message: "the access token has expired and the provider gave no refresh token; " + f.remedy(),
@@ -235,6 +319,8 @@ func (f Facts) expiredVerdict() Verdict {
 func (f Facts) authorized(now time.Time) Condition {
 	r, failure := f.Record, f.failure()
 	switch {
+	case r.Held() && r.Standing != nil:
+		return Condition{Status: False, Reason: v1alpha1.ReasonDeauthorized, Message: "the provider has ended this grant: " + r.Standing.Message}
 	case f.revoked():
 		return Condition{Status: False, Reason: v1alpha1.ReasonRevoked, Message: "revoked at the provider"}
 	case failure != nil && failure.Terminal:
@@ -264,8 +350,8 @@ func progress(v verdict) (reconciling, stalled Condition) {
 
 // nextRefresh is when the access token will be renewed without anybody's help; zero: it will not.
 func nextRefresh(f Facts, now time.Time) time.Time {
-	action := f.renewal()
-	if f.Deletion != nil || f.Suspended || f.Blocked != nil || !f.Record.Held() || action == Wait {
+	action := f.renewal(now)
+	if f.Deletion != nil || f.Suspended || f.Blocked != nil || !f.Record.Held() || f.Record.Standing != nil || action == Wait {
 		return time.Time{}
 	}
 	at := f.renewalDue()
@@ -285,6 +371,8 @@ func nextRefresh(f Facts, now time.Time) time.Time {
 // explain adds to a failure's message what happens next.
 func (f Facts) explain(failure *Failure) string {
 	switch {
+	case f.GrantType == DeviceCode && failure.Terminal && !f.Record.Held():
+		return failure.Message + "; request a new device code (annotation " + v1alpha1.AnnotationRefreshRequestedAt + ")"
 	case failure.Reason == v1alpha1.ReasonExchangeRejected, failure.Reason == v1alpha1.ReasonExchangeOutcomeUnknown:
 		return failure.Message + "; a code is never sent twice: give a new one"
 	case failure.Terminal && failure.undecided():
@@ -322,6 +410,10 @@ func (f Facts) remedy() string {
 		return "put a new refresh token into the Secret that spec.grant.refreshToken.secretRef names"
 	case ClientCredentials:
 		return "change the application, its client Secret or this connection, or request a refresh (annotation " + v1alpha1.AnnotationRefreshRequestedAt + ")"
+	case JWTBearer, TokenExchange, Extension:
+		return "change what spec.grant is made of, the application or its client Secret, or request a refresh (annotation " + v1alpha1.AnnotationRefreshRequestedAt + ")"
+	case DeviceCode:
+		return "a person has to authorize again"
 	case AuthorizationCode:
 	}
 	return "authorize again with a new code"

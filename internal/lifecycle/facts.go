@@ -28,6 +28,16 @@ type Facts struct {
 	Pause *Pause
 
 	Input Input
+	// RenewsByAccessToken : the provider exchanges the access token for a newer one, in place of a refresh token.
+	RenewsByAccessToken bool
+	// Identifiable : the application says how to find out whose tokens they are.
+	Identifiable bool
+	// LastPollAt is when this process last polled for a device authorization; zero: not yet.
+	LastPollAt time.Time
+	// Check is how the grant's standing is checked; its zero value: not at all.
+	Check Check
+	// Listed is what the provider's own list says about the grant; nil: nothing that is news.
+	Listed *Listing
 	// Record is nil when nothing was ever attempted.
 	Record *Record
 	// MarkSeenAt is when this process first saw the foreign mark in the record.
@@ -85,6 +95,24 @@ type Input struct {
 	NeedsGateway bool
 }
 
+// Check is a periodic question about the access token.
+type Check struct {
+	// Interval between two checks; 0: none.
+	Interval time.Duration
+	// LastAt is when this process last made one, or when it started.
+	LastAt time.Time
+}
+
+// Listing is the entry of a grant in the provider's list of connections.
+type Listing struct {
+	ID                   string
+	Active               bool
+	Status               string
+	CreatedAt, DeletedAt time.Time
+	// At is when the list was asked for.
+	At time.Time
+}
+
 // Pause holds back calls because the provider does not accept the client.
 type Pause struct {
 	Reason, Message string
@@ -112,6 +140,20 @@ const (
 	Issue Action = "Issue"
 	// Refresh the access token.
 	Refresh Action = "Refresh"
+	// StartDevice asks for a device authorization.
+	StartDevice Action = "StartDevice"
+	// Poll asks whether the person has authorized.
+	Poll Action = "Poll"
+	// Identify finds out whose tokens they are.
+	Identify Action = "Identify"
+	// CheckGrant asks whether the access token works.
+	CheckGrant Action = "CheckGrant"
+	// Settle decides about a candidate whose account is known.
+	Settle Action = "Settle"
+	// RevokeCandidate ends the tokens of a candidate that was refused.
+	RevokeCandidate Action = "RevokeCandidate"
+	// Observe writes down what the provider's list says.
+	Observe Action = "Observe"
 	// VerifyMark reads the record live to see whether a foreign mark is a crash's.
 	VerifyMark Action = "VerifyMark"
 	// Remember writes down what was seen without calling anybody.
@@ -125,14 +167,39 @@ const (
 // CallsProvider tells whether the action needs the provider, and so a turn in the application's queue.
 func (a Action) CallsProvider() bool {
 	switch a {
-	case Exchange, Import, Issue, Refresh, Revoke:
+	case Exchange, Import, Issue, Refresh, Revoke, StartDevice, Poll, Identify, CheckGrant, RevokeCandidate:
 		return true
-	case Wait, VerifyMark, Remember, Release:
+	case Wait, VerifyMark, Remember, Release, Settle, Observe:
 	}
 	return false
 }
 
-// SpendsCredential tells whether the action sends something that may work only once, and so needs a mark first.
+// Obtains tells whether the action asks a token endpoint for tokens.
+func (a Action) Obtains() bool {
+	switch a {
+	case Exchange, Import, Issue, Refresh, Poll:
+		return true
+	case Wait, StartDevice, Identify, CheckGrant, Settle, RevokeCandidate, Observe, VerifyMark, Remember, Revoke, Release:
+	}
+	return false
+}
+
+// authorizes tells whether the action brings a new grant, not another token of the one that is held.
+func (a Action) authorizes() bool { return a == Exchange || a == Import || a == Poll }
+
+// grantType is the type of a grant that the action authorizes.
+func (a Action) grantType() GrantType {
+	switch a {
+	case Import:
+		return RefreshToken
+	case Poll:
+		return DeviceCode
+	default:
+		return AuthorizationCode
+	}
+}
+
+// SpendsCredential tells whether the action sends something that may work only once.
 func (a Action) SpendsCredential() bool { return a == Exchange || a == Import || a == Refresh }
 
 // Decision is the outcome of Decide.

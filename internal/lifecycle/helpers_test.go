@@ -208,3 +208,11 @@ func mustHold(t *testing.T, what string, token sensitive.String, want string) {
 		t.Errorf("%s is %q, want %q", what, token.Reveal(), want)
 	}
 }
+
+// settled judges the candidate, if there is one.
+func settled(r *lifecycle.Record) *lifecycle.Record {
+	if r.Candidate == nil {
+		return r
+	}
+	return lifecycle.Settled(r, r.Candidate.ObtainedAt)
+}

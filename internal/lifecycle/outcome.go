@@ -4,6 +4,7 @@ package lifecycle
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -25,11 +26,15 @@ const (
 	ConcernsClient
 	// ConcernsUnclear : a definite refusal that does not say what is wrong.
 	ConcernsUnclear
+	// ConcernsSetup : the request could not be made: something in the cluster that it is made of is missing or wrong.
+	ConcernsSetup
 )
 
 // Refusal is a failed call, as far as it matters here.
 type Refusal struct {
 	Concern Concern
+	// Reason in place of the usual one, for ConcernsGrant and ConcernsSetup.
+	Reason string
 	// Unauthorized : the client is known but may not do this.
 	Unauthorized bool
 	Message      string
@@ -50,6 +55,10 @@ type Call struct {
 	Basis        string
 	UID          string
 	SentAt       time.Time
+	// Inputs are the values of spec.inputs that the request was made with.
+	Inputs map[string]string
+	// Marked : the call spends what may work only once, so a mark was written before it.
+	Marked bool
 }
 
 // Begin returns the record with the mark that has to be written before the call.
@@ -62,39 +71,66 @@ func Begin(r *Record, call Call, process, request string) *Record {
 
 // Succeeded returns the record after an answer with tokens. What the answer leaves out is kept: a refresh token that
 // came earlier stays good when no new one comes (RFC 6749 section 6), and so do scopes (section 5.1). After an Import
-// without a new refresh token, t has to hold the one that was imported: only the caller knows it.
+// without a new refresh token, t has to hold the one that was imported: only the caller knows it. A new authorization
+// of a grant that is held becomes the candidate: see Settled.
 func Succeeded(r *Record, call Call, t Tokens, now time.Time) *Record {
 	next := r.clone()
-	next.Attempt, next.Failure = nil, nil
-	old := r.RefreshToken
-	next.Tokens = t
-	if next.RefreshToken.IsEmpty() && call.Action != Issue {
-		next.RefreshToken = old
+	next.Attempt, next.Doubted = nil, false
+	if call.Action.authorizes() && r.Held() {
+		next.propose(call, t, now)
+		return next
 	}
-	if next.RefreshTokenExpiresAt.IsZero() && next.RefreshToken.Equal(old) {
-		next.RefreshTokenExpiresAt = r.RefreshTokenExpiresAt
-	}
-	if call.Action == Refresh {
-		next.inherit(r)
-	} else {
-		next.InputFailure = nil
-	}
-	if call.Action == Issue && !r.AccessToken.Equal(next.AccessToken) {
-		next.Previous = r.AccessToken
-	}
-	next.countRotation(call.Action, old)
-	if call.Action == Exchange || call.Action == Import {
-		next.spend(call)
-		next.Authorization = &Authorization{ID: call.ID, Result: AuthorizationSucceeded, At: now}
+	next.obtain(r, call, t)
+	if call.Action.authorizes() {
+		next.authorize(call, now)
 	}
 	next.stamp(call.Action, now)
 	return next
 }
 
+// obtain takes tokens over.
+func (r *Record) obtain(before *Record, call Call, t Tokens) {
+	r.Failure, r.Standing = nil, nil
+	old := before.RefreshToken
+	r.Tokens, r.Inputs = t, call.Inputs
+	if r.RefreshToken.IsEmpty() && call.Action != Issue {
+		r.RefreshToken = old
+	}
+	if r.RefreshTokenExpiresAt.IsZero() && r.RefreshToken.Equal(old) {
+		r.RefreshTokenExpiresAt = before.RefreshTokenExpiresAt
+	}
+	if call.Action == Refresh {
+		r.inherit(before)
+	} else {
+		r.InputFailure, r.Lookup = nil, Lookup{}
+	}
+	if call.Action == Issue && call.InputHash != "" {
+		r.spend(call)
+	}
+	if r.RefreshToken.IsEmpty() && !before.AccessToken.Equal(r.AccessToken) {
+		r.Previous = before.AccessToken
+	}
+	r.countRotation(call.Action, old)
+}
+
+// authorize notes that a code, an import or a device code has brought the grant.
+func (r *Record) authorize(call Call, now time.Time) {
+	if call.Action == Exchange || call.Action == Import {
+		r.spend(call)
+	}
+	r.Device, r.InputFailure = nil, nil
+	r.Authorization = &Authorization{ID: call.ID, Result: AuthorizationSucceeded, At: now}
+}
+
 // inherit keeps what a refresh does not change, or does not say again.
 func (r *Record) inherit(before *Record) {
-	r.GrantType, r.RequestedScopes = before.GrantType, before.RequestedScopes
+	r.GrantType, r.RequestedScopes, r.Inputs = before.GrantType, before.RequestedScopes, before.Inputs
 	r.ID, r.Subject = cmp.Or(before.ID, r.ID), cmp.Or(before.Subject, r.Subject)
+	if len(before.Captured) > 0 {
+		captured := maps.Clone(before.Captured)
+		maps.Copy(captured, r.Captured)
+		r.Captured = captured
+	}
 	if len(r.Scopes) == 0 {
 		r.Scopes = before.Scopes
 	}
@@ -132,7 +168,7 @@ func (r *Record) stamp(action Action, now time.Time) {
 	if r.FirstAuthorizedAt.IsZero() {
 		r.FirstAuthorizedAt = now
 	}
-	if action == Exchange || action == Import || r.AuthorizedAt.IsZero() {
+	if action.authorizes() || r.AuthorizedAt.IsZero() {
 		r.AuthorizedAt = now
 	}
 	if action == Refresh || action == Issue {
@@ -146,12 +182,17 @@ func Failed(r *Record, call Call, refusal Refusal, rescued sensitive.String, now
 	next := r.clone()
 	next.Attempt = nil
 	previous := r.Failure
-	if !rescued.IsEmpty() {
+	switch {
+	case rescued.IsEmpty():
+	case call.Action.authorizes() && r.Held():
+		next.propose(call, Tokens{RefreshToken: rescued, GrantType: call.Action.grantType()}, now)
+		return next
+	default:
 		next.rescue(call, rescued, now)
 		refusal.OutcomeUnknown = false
 		previous = previous.forNewCredential()
 	}
-	if call.Action == Exchange || call.Action == Import || !r.Held() {
+	if call.Action.authorizes() || call.Action == StartDevice || !r.Held() {
 		next.failInput(r, call, refusal, now)
 		return next
 	}
@@ -165,14 +206,10 @@ func (r *Record) rescue(call Call, rescued sensitive.String, now time.Time) {
 	if !old.Equal(rescued) {
 		r.Unrotated = 0
 	}
-	switch call.Action {
-	case Exchange:
-		r.GrantType = AuthorizationCode
-	case Import:
-		r.GrantType = RefreshToken
-	default:
+	if !call.Action.authorizes() {
 		return
 	}
+	r.GrantType, r.Device = call.Action.grantType(), nil
 	r.keepReplaced(old)
 	r.stamp(call.Action, now)
 }
@@ -203,6 +240,10 @@ func (r *Record) failInput(before *Record, call Call, refusal Refusal, now time.
 	r.Authorization = &Authorization{
 		ID: call.ID, Result: result, Reason: r.InputFailure.Reason, Message: r.InputFailure.Message, At: now,
 	}
+	if call.Action == Poll || call.Action == StartDevice {
+		r.Device = nil
+		return
+	}
 	if r.InputFailure.undecided() && !rescued {
 		return
 	}
@@ -228,10 +269,14 @@ func fail(previous *Failure, call Call, refusal Refusal, now time.Time) *Failure
 	}
 	switch refusal.Concern {
 	case ConcernsGrant:
-		f.Reason, f.Terminal = v1alpha1.ReasonInvalidGrant, true
+		f.Reason, f.Terminal = cmp.Or(refusal.Reason, v1alpha1.ReasonInvalidGrant), true
 		if uncertain {
 			f.Reason = v1alpha1.ReasonRefreshOutcomeUnknown
 		}
+	case ConcernsSetup:
+		f.Reason = refusal.Reason
+		f.OutcomeUnknown = uncertain
+		f.NextAttemptAt = now.Add(backoff(f.Count, transientLimit, call.UID))
 	case ConcernsClient:
 		f.Reason = v1alpha1.ReasonInvalidClient
 		if refusal.Unauthorized {
@@ -287,7 +332,7 @@ func (f *Failure) reject(previous *Failure, call Call, refusal Refusal, now time
 		f.Count, f.FirstAt = 1, now
 	}
 	switch {
-	case call.Action == Exchange:
+	case call.Action == Exchange, call.Action == StartDevice, call.Action == Poll:
 		f.Reason, f.Terminal = v1alpha1.ReasonExchangeRejected, true
 	case f.Count >= rejectionAttempts && now.Sub(f.FirstAt) >= rejectionPeriod:
 		f.Terminal = true
@@ -355,12 +400,22 @@ func Merge(before, outcome, current *Record) *Record {
 	mine := before.Attempt != nil && current.Attempt != nil && current.Attempt.ID == before.Attempt.ID
 	// Some providers answer a refresh with the same access token, and a later expiry.
 	obtained := !outcome.sameTokens(before) || !outcome.IssuedAt.Equal(before.IssuedAt)
+	proposes := outcome.newCandidate(before)
 	untouched := current.sameTokens(before)
 	authorized := outcome.AuthorizedAt.After(before.AuthorizedAt) && current.AuthorizedAt.Equal(before.AuthorizedAt)
 	next := current.clone()
 	switch {
+	case proposes && (current.newCandidate(before) || !current.AuthorizedAt.Equal(before.AuthorizedAt)):
+		next.keepReplaced(outcome.Candidate.RefreshToken) // Somebody has authorized since.
+	case proposes:
+		if current.Candidate != nil {
+			next.keepReplaced(current.Candidate.RefreshToken)
+		}
+		next.Candidate, next.Device = outcome.Candidate, outcome.Device
 	case obtained && (untouched || authorized):
 		next.Tokens, next.Failure, next.Unrotated = outcome.Tokens, outcome.Failure, outcome.Unrotated
+		next.Lookup, next.Inputs, next.Standing, next.Doubted = outcome.Lookup, outcome.Inputs, outcome.Standing, outcome.Doubted
+		next.Device, next.Previous = outcome.Device, outcome.Previous
 		next.FirstAuthorizedAt = cmp.Or(current.FirstAuthorizedAt, outcome.FirstAuthorizedAt)
 		next.AuthorizedAt, next.RefreshedAt = outcome.AuthorizedAt, outcome.RefreshedAt
 		next.keepReplaced(outcome.Replaced...)
@@ -380,6 +435,11 @@ func Merge(before, outcome, current *Record) *Record {
 		next.Attempt = nil
 	}
 	return next
+}
+
+// newCandidate tells whether there is a candidate that was not there before.
+func (r *Record) newCandidate(before *Record) bool {
+	return r.Candidate != nil && (before.Candidate == nil || r.Candidate.Call != before.Candidate.Call)
 }
 
 // mergeInput takes over what a call has found out about its own input, unless a later input was tried meanwhile.

@@ -105,7 +105,7 @@ func TestSucceededWithoutRefreshToken(t *testing.T) {
 		{lifecycle.Issue, "", "", false, []string{"refresh-1"}, "the client's own token has none; the person's is revoked with the connection"},
 	} {
 		before := held(func(r *lifecycle.Record) { r.RefreshTokenExpiresAt = after(240 * time.Hour) })
-		got := lifecycle.Succeeded(before, calling(tc.action, issued()), answer(tc.answered, issued()), issued())
+		got := settled(lifecycle.Succeeded(before, calling(tc.action, issued()), answer(tc.answered, issued()), issued()))
 		if got.RefreshToken.Reveal() != tc.want || got.RefreshTokenExpiresAt.IsZero() == tc.wantExpiry || !slices.Equal(reveal(got.Replaced), tc.wantReplaced) {
 			t.Errorf("%s answered with %q: refresh token %q (expires %s), replaced %v: %s",
 				tc.action, tc.answered, got.RefreshToken.Reveal(), got.RefreshTokenExpiresAt, reveal(got.Replaced), tc.reason)
@@ -118,8 +118,8 @@ func TestSucceededAuthorization(t *testing.T) {
 		before := held(failing(refused()), failingInput(onInput("new", unavailable(0))), func(r *lifecycle.Record) { r.Unrotated = 7 })
 		now := after(time.Minute)
 		tokens := answer("refresh-2", now)
-		tokens.GrantType, tokens.Subject = lifecycle.RefreshToken, "bob"
-		got := lifecycle.Succeeded(before, calling(action, now), tokens, now)
+		tokens.GrantType, tokens.Subject = lifecycle.RefreshToken, "alice"
+		got := settled(lifecycle.Succeeded(before, calling(action, now), tokens, now))
 		if got.SpentInput != "new" || got.InputVersion != "v-new" {
 			t.Errorf("%s: the input %q in version %q counts as spent", action, got.SpentInput, got.InputVersion)
 		}
@@ -130,7 +130,7 @@ func TestSucceededAuthorization(t *testing.T) {
 		if got.Failure != nil || got.InputFailure != nil || got.Unrotated != 0 {
 			t.Errorf("%s: what was known about the old grant is still there: %+v", action, got)
 		}
-		if got.Subject != "bob" || got.GrantType != lifecycle.RefreshToken || !got.AuthorizedAt.Equal(now) || !got.FirstAuthorizedAt.Equal(issued()) || !got.RefreshedAt.IsZero() {
+		if got.Subject != "alice" || got.GrantType != lifecycle.RefreshToken || !got.AuthorizedAt.Equal(now) || !got.FirstAuthorizedAt.Equal(issued()) || !got.RefreshedAt.IsZero() {
 			t.Errorf("%s: %+v", action, got)
 		}
 	}
@@ -150,13 +150,13 @@ func TestSucceededIssue(t *testing.T) {
 func TestReplacedAreBounded(t *testing.T) {
 	r := held()
 	for i := 2; i <= 9; i++ {
-		r = lifecycle.Succeeded(r, calling(lifecycle.Exchange, issued()), answer(fmt.Sprintf("refresh-%d", i), issued()), issued())
+		r = settled(lifecycle.Succeeded(r, calling(lifecycle.Exchange, issued()), answer(fmt.Sprintf("refresh-%d", i), issued()), issued()))
 	}
 	if got, want := reveal(r.Replaced), []string{"refresh-4", "refresh-5", "refresh-6", "refresh-7", "refresh-8"}; !slices.Equal(got, want) {
 		t.Errorf("replaced %v, want %v", got, want)
 	}
-	if got := len(r.Secrets()); got != 8 {
-		t.Errorf("Secrets has %d values, want access, refresh, previous and five replaced tokens", got)
+	if got := len(r.Secrets()); got != 9 {
+		t.Errorf("Secrets has %d values, want access, refresh, previous, ID and five replaced tokens", got)
 	}
 }
 
@@ -492,7 +492,7 @@ func TestRescuedFromAnAuthorization(t *testing.T) {
 		}
 		mustDecide(t, about(got, code("new")), now, act(lifecycle.Refresh), "the refresh token gives the access token at once")
 
-		got = lifecycle.Failed(held(), calling(action, now), cutOff(), rescued, now)
+		got = settled(lifecycle.Failed(held(), calling(action, now), cutOff(), rescued, now))
 		if !slices.Equal(reveal(got.Replaced), []string{"refresh-1"}) || got.SpentInput != "new" {
 			t.Errorf("%s: replaced %v", action, reveal(got.Replaced))
 		}

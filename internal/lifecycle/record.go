@@ -30,6 +30,22 @@ type Record struct {
 	// Refreshes without a new refresh token, in a row.
 	Unrotated int
 
+	// Inputs are the values of spec.inputs that the grant was obtained with: a deletion needs them when the connection has
+	// gone.
+	Inputs map[string]string
+	// Lookup is what is known about the account behind the tokens.
+	Lookup Lookup
+	// Candidate is a new authorization whose account is not known to be the old one's yet.
+	Candidate *Candidate
+	// Device is a device authorization that waits for a person.
+	Device *Device
+	// Standing is what the provider last said about the grant, where that is not "active"; nil: nothing bad.
+	Standing *Standing
+	// ProviderCreatedAt is when the grant began by the provider's account; zero: unknown.
+	ProviderCreatedAt time.Time
+	// Doubted : a status check says that the access token does not work, and it can be renewed.
+	Doubted bool
+
 	// Attempt marks a call under way that spends a credential. It is written before the call.
 	Attempt *Attempt
 	// SpentInput is the hash of the last code or imported refresh token that will not be sent again, and InputVersion
@@ -70,6 +86,68 @@ type Tokens struct {
 	GrantType GrantType
 	// ID and Subject are the provider's names of the grant and of the account.
 	ID, Subject string
+	// Captured are the values that the application keeps of answers, by name.
+	Captured map[string]string
+	// IDToken is kept until the subject has been read out of it.
+	IDToken sensitive.String
+}
+
+// Lookup is the progress of finding out whose tokens they are.
+type Lookup struct {
+	// Done : there is nothing more to find out.
+	Done bool
+	// Count of failed attempts, and when to make the next one.
+	Count         int
+	NextAttemptAt time.Time
+	// Message of the last failed attempt.
+	Message string
+}
+
+// Candidate is a new authorization of a grant that is held: it replaces that one when the account is the same.
+type Candidate struct {
+	Tokens
+	// Call is the ID of the call that obtained it, ObtainedAt when it did.
+	Call       string
+	ObtainedAt time.Time
+	Inputs     map[string]string
+	Lookup     Lookup
+	// Refused : the account is another one, and the tokens are to be revoked.
+	Refused bool
+	// Revoking counts failed attempts to do so.
+	Revoking int
+	// NextAttemptAt is when to try that again.
+	NextAttemptAt time.Time
+}
+
+// Device is a device authorization (RFC 8628 section 3.2).
+type Device struct {
+	Code                                               sensitive.String
+	UserCode, VerificationURI, VerificationURIComplete string
+	StartedAt, ExpiresAt                               time.Time
+	// Interval between two polls.
+	Interval time.Duration
+	// Since is when asking began: codes that expire are replaced for an hour, then somebody has to ask.
+	Since time.Time
+}
+
+// StandingState is what a provider thinks of a grant.
+type StandingState string
+
+// States of a grant at its provider.
+const (
+	// StandingInactive : it does not work, and could again.
+	StandingInactive StandingState = "Inactive"
+	// StandingDeleted : it is gone for good.
+	StandingDeleted StandingState = "Deleted"
+)
+
+// Standing is a grant's state at its provider.
+type Standing struct {
+	State   StandingState
+	At      time.Time
+	Message string
+	// Listed : the provider's list says so, not a check of the token.
+	Listed bool
 }
 
 // keptReplaced bounds Record.Replaced.
@@ -83,7 +161,21 @@ const (
 	AuthorizationCode GrantType = "AuthorizationCode"
 	RefreshToken      GrantType = "RefreshToken"
 	ClientCredentials GrantType = "ClientCredentials"
+	DeviceCode        GrantType = "DeviceCode"
+	JWTBearer         GrantType = "JWTBearer"
+	TokenExchange     GrantType = "TokenExchange"
+	Extension         GrantType = "Extension"
 )
+
+// issues tells whether tokens of this type are issued, again and again, without a person.
+func (g GrantType) issues() bool {
+	switch g {
+	case ClientCredentials, JWTBearer, TokenExchange, Extension:
+		return true
+	case AuthorizationCode, RefreshToken, DeviceCode:
+	}
+	return false
+}
 
 // ExpiryKind says what is known about an expiry.
 type ExpiryKind string
@@ -173,14 +265,39 @@ func (r *Record) Held() bool {
 	return r != nil && (!r.AccessToken.IsEmpty() || !r.RefreshToken.IsEmpty())
 }
 
+// Revocable tells whether there is any token that a deletion has to end.
+func (r *Record) Revocable() bool {
+	return r != nil && (r.Held() || len(r.Replaced) > 0 || r.Candidate != nil)
+}
+
+// Gone tells whether the provider has ended the grant for good.
+func (r *Record) Gone() bool {
+	return r != nil && r.Standing != nil && r.Standing.State == StandingDeleted
+}
+
 // Secrets returns all that must never be shown.
 func (r *Record) Secrets() []sensitive.String {
-	return append([]sensitive.String{r.AccessToken, r.RefreshToken, r.Previous}, r.Replaced...)
+	all := append([]sensitive.String{r.AccessToken, r.RefreshToken, r.Previous, r.IDToken}, r.Replaced...)
+	if c := r.Candidate; c != nil {
+		all = append(all, c.AccessToken, c.RefreshToken, c.IDToken)
+	}
+	if r.Device != nil {
+		all = append(all, r.Device.Code)
+	}
+	return all
 }
 
 // clone copies what transitions change.
 func (r *Record) clone() *Record {
 	c := *r
 	c.Replaced = append([]sensitive.String(nil), r.Replaced...)
+	if r.Candidate != nil {
+		candidate := *r.Candidate
+		c.Candidate = &candidate
+	}
+	if r.Device != nil {
+		device := *r.Device
+		c.Device = &device
+	}
 	return &c
 }

@@ -30,6 +30,9 @@ const (
 	transientLimit     = 5 * time.Minute
 	revocationLimit    = 30 * time.Second
 	backoffJitterShare = 0.20
+	devicePatience     = time.Hour // for which device codes that expire are replaced by themselves
+	slowDown           = 5 * time.Second
+	candidateAttempts  = 5 // to revoke what was refused
 )
 
 // Margin is how long before its expiry a token is refreshed; the zero value is the default.
@@ -107,6 +110,17 @@ func (f Facts) renewalDue() time.Time {
 		return due // A success long after the request that it answered was timed by a clock that was ahead then.
 	}
 	return latest(due, success)
+}
+
+// CheckDue returns the first time for a periodic check after the last one. Times are multiples of the interval, shifted by
+// a stable part of it, so that checks are spread and a restart makes none that is not due.
+func CheckDue(uid string, interval time.Duration, last time.Time) time.Time {
+	offset := share(interval, fraction(uid, int64(interval)))
+	due := last.Truncate(interval).Add(offset)
+	for !due.After(last) {
+		due = due.Add(interval)
+	}
+	return due
 }
 
 // resendDue returns when a refresh token that may have been spent is sent once more: at once (the zero time) where that

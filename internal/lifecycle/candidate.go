@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/sensitive"
+)
+
+// propose keeps a new authorization beside the grant that is held, until it is known whose it is.
+func (r *Record) propose(call Call, t Tokens, now time.Time) {
+	if r.Candidate != nil {
+		r.keepReplaced(r.Candidate.RefreshToken)
+	}
+	r.Candidate = &Candidate{Tokens: t, Call: call.ID, ObtainedAt: now, Inputs: call.Inputs}
+	r.Device, r.InputFailure = nil, nil
+	if call.Action == Exchange || call.Action == Import {
+		r.spend(call)
+	}
+}
+
+// accountUnknown is the message of an authorization whose account could not be compared.
+const accountUnknown = "the provider does not say with which account; the new grant was taken in place of the old one"
+
+// Settled returns the record after its candidate has been judged: the same account replaces the old grant, which is not
+// revoked, because some providers revoke for the whole account; another one is refused and will be revoked. Where either
+// account is unknown the new grant is taken, with a word about it.
+func Settled(r *Record, now time.Time) *Record {
+	next := r.clone()
+	c := next.Candidate
+	if c.Subject != "" && r.Subject != "" && c.Subject != r.Subject {
+		c.Refused = true
+		next.Authorization = &Authorization{
+			ID: c.Call, Result: AuthorizationFailed, Reason: v1alpha1.ReasonAccountMismatch, At: now,
+			Message: fmt.Sprintf("authorized by account %q, but this connection belongs to account %q; the old grant is kept and the new one is revoked. "+
+				"Authorize with the same account, or delete this connection and create another one", c.Subject, r.Subject),
+		}
+		return next
+	}
+	next.Candidate = nil
+	call := Call{Action: actionOf(c.GrantType), ID: c.Call, Inputs: c.Inputs}
+	if c.AccessToken.IsEmpty() {
+		next.Failure, next.Standing = nil, nil
+		next.rescue(call, c.RefreshToken, now)
+	} else {
+		next.obtain(r, call, c.Tokens)
+		next.Lookup = c.Lookup
+	}
+	next.Authorization = &Authorization{ID: c.Call, Result: AuthorizationSucceeded, At: now}
+	if c.Subject == "" || r.Subject == "" {
+		next.Authorization.Message = accountUnknown
+	}
+	next.stamp(call.Action, c.ObtainedAt)
+	return next
+}
+
+func actionOf(grantType GrantType) Action {
+	switch grantType {
+	case RefreshToken:
+		return Import
+	case DeviceCode:
+		return Poll
+	case AuthorizationCode, ClientCredentials, JWTBearer, TokenExchange, Extension:
+	}
+	return Exchange
+}
+
+// CandidateRevoked returns the record after the tokens of a refused candidate were revoked, or cannot be.
+func CandidateRevoked(r *Record) *Record {
+	next := r.clone()
+	next.Candidate = nil
+	return next
+}
+
+// CandidateNotRevoked returns the record after a failed attempt to revoke a refused candidate. After a few of them its
+// refresh token is left to the deletion of the connection.
+func CandidateNotRevoked(r *Record, retryAfter time.Duration, now time.Time) *Record {
+	next := r.clone()
+	c := next.Candidate
+	c.Revoking++
+	if c.Revoking >= candidateAttempts {
+		next.keepReplaced(c.RefreshToken)
+		next.Candidate = nil
+		return next
+	}
+	c.NextAttemptAt = now.Add(transientBackoff(c.Revoking, retryAfter, r.Connection.UID))
+	return next
+}
+
+// Identified returns the record after the account has been looked up; an empty subject means that there is none to be
+// had. It is the candidate's account while there is one that is not judged yet.
+func Identified(r *Record, subject string, captured map[string]string) *Record {
+	next := r.clone()
+	tokens, lookup := next.pending()
+	if subject != "" {
+		tokens.Subject = subject
+	}
+	if len(captured) > 0 {
+		all := maps.Clone(captured)
+		for name, value := range tokens.Captured {
+			all[name] = value
+		}
+		maps.Copy(all, captured)
+		tokens.Captured = all
+	}
+	tokens.IDToken = sensitive.String{}
+	*lookup = Lookup{Done: true}
+	return next
+}
+
+// NotIdentified returns the record after a lookup that has to be tried again.
+func NotIdentified(r *Record, message string, retryAfter time.Duration, now time.Time) *Record {
+	next := r.clone()
+	_, lookup := next.pending()
+	lookup.Count++
+	lookup.Message = message
+	lookup.NextAttemptAt = now.Add(transientBackoff(lookup.Count, retryAfter, r.Connection.UID))
+	return next
+}
+
+// Unidentified returns the tokens whose account is looked up next: the candidate's, or those that are held.
+func (r *Record) Unidentified() *Tokens {
+	tokens, _ := r.pending()
+	return tokens
+}
+
+func (r *Record) pending() (*Tokens, *Lookup) {
+	if r.Candidate != nil && !r.Candidate.Refused {
+		return &r.Candidate.Tokens, &r.Candidate.Lookup
+	}
+	return &r.Tokens, &r.Lookup
+}
