@@ -62,18 +62,19 @@ func (c *Caller) Token(ctx context.Context, transport http.RoundTripper, request
 	if err != nil {
 		return TokenResponse{}, err
 	}
-	got, failure := c.post(ctx, transport, sent)
+	got, failure := c.send(ctx, transport, sent)
 	if failure != nil {
 		return TokenResponse{}, failure
 	}
 	if got.status < 200 || got.status > 299 {
 		return TokenResponse{}, c.refused(got, sent)
 	}
-	found, err := got.document()
+	document, err := got.document()
 	if err != nil {
 		return TokenResponse{}, c.lost(got, sent, cmp.Or(got.err, err))
 	}
-	response, err := found.tokens()
+	found := document.read(sent.mapping)
+	response, err := found.tokens(sent.of(c.now()))
 	if _, ok := found.refusal(); ok {
 		return response, c.refused(got, sent)
 	}
@@ -81,27 +82,6 @@ func (c *Caller) Token(ctx context.Context, transport http.RoundTripper, request
 		return response, c.lost(got, sent, cmp.Or(got.err, err), found.secrets()...)
 	}
 	return response, nil
-}
-
-// Revoke asks the provider to end a token (RFC 7009) and returns nil when it says that it did, which includes tokens it
-// does not know. On failure the error is an *Error; ConcernGrant means that the token was dead already.
-func (c *Caller) Revoke(ctx context.Context, transport http.RoundTripper, request RevocationRequest) error {
-	sent, err := request.message()
-	if err != nil {
-		return err
-	}
-	got, failure := c.post(ctx, transport, sent)
-	if failure != nil {
-		return failure
-	}
-	if got.status >= 200 && got.status <= 299 && !got.saysError() {
-		return nil
-	}
-	refused := c.refused(got, sent)
-	if refused.Code == "invalid_token" && refused.Concern == ConcernRefused {
-		refused.Concern = ConcernGrant // Google's answer for a token that is gone.
-	}
-	return refused
 }
 
 // answer is an HTTP answer. When err is not nil the body is only a part.
@@ -116,31 +96,29 @@ func (a answer) document() (document, error) {
 	return parseDocument(a.header.Get("Content-Type"), a.body, a.err == nil)
 }
 
-// saysError tells a success that is none. A body that cannot be read says nothing: that of a revocation has no meaning
-// (RFC 7009, section 2.2).
-func (a answer) saysError() bool {
-	found, err := a.document()
-	_, ok := found.refusal()
-	return err == nil && ok
-}
-
-// post sends a form once and reads the answer. The error tells whether the request may have reached the provider.
-func (c *Caller) post(ctx context.Context, transport http.RoundTripper, sent message) (answer, *Error) {
+// send sends a request once and reads the answer. The error tells whether the request may have reached the provider.
+func (c *Caller) send(ctx context.Context, transport http.RoundTripper, sent message) (answer, *Error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	var progress progress
-	request, err := http.NewRequestWithContext(progress.trace(ctx), http.MethodPost, sent.url, strings.NewReader(sent.body.Reveal()))
+	var body io.Reader = http.NoBody
+	if !sent.body.IsEmpty() {
+		body = strings.NewReader(sent.body.Reveal())
+	}
+	request, err := http.NewRequestWithContext(progress.trace(ctx), sent.method, sent.url, body)
 	if err != nil {
-		return answer{}, unusable("the endpoint's URL is not usable")
+		return answer{}, unusable("the endpoint's URL, or the method, is not usable")
 	}
 	// Without GetBody net/http cannot send the body a second time, so no retry of its own, on HTTP/1 or HTTP/2, can
 	// present a code or a refresh token twice.
 	request.GetBody = nil
-	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", c.userAgent)
-	if !sent.basic.IsEmpty() {
-		request.Header.Set("Authorization", "Basic "+sent.basic.Reveal())
+	for _, header := range sent.headers {
+		request.Header.Set(header.Name, header.Value.Reveal())
+	}
+	if sent.contentType != "" {
+		request.Header.Set("Content-Type", sent.contentType)
 	}
 	// RoundTrip, not http.Client: it follows no redirects and keeps no cookies.
 	response, err := transport.RoundTrip(request)
@@ -205,13 +183,15 @@ func describe(err error) string {
 func (c *Caller) refused(got answer, sent message) *Error {
 	secrets := sent.secrets
 	var said refusal
-	found, err := got.document()
+	document, err := got.document()
 	ok := false
 	if err == nil {
+		found := document.read(sent.mapping)
 		secrets = append(found.secrets(), secrets...)
-		said, ok = found.refusal()
-		if !ok {
-			said.description = found.first("error_description", "message", "detail")
+		if got.status >= 200 && got.status <= 299 {
+			said, ok = found.refusal()
+		} else {
+			said, ok = found.said()
 		}
 	}
 	if !ok {
@@ -223,12 +203,13 @@ func (c *Caller) refused(got answer, sent message) *Error {
 		said.description = explain(got, said.code)
 	}
 	return &Error{
-		Concern:     concernOf(got.status, said.code),
-		Code:        sensitive.Scrub(said.code, maxCode, secrets...),
-		Description: sensitive.Scrub(said.description, maxDescription, secrets...),
-		Status:      got.status,
-		RetryAfter:  ParseRetryAfter(got.header.Get("Retry-After"), c.now()),
-		Sent:        Answered,
+		Concern:      concernOf(got.status, said.code, sent.grantType),
+		Code:         sensitive.Scrub(said.code, maxCode, secrets...),
+		ProviderCode: sensitive.Scrub(said.own, maxCode, secrets...),
+		Description:  sensitive.Scrub(said.description, maxDescription, secrets...),
+		Status:       got.status,
+		RetryAfter:   ParseRetryAfter(got.header.Get("Retry-After"), c.now()),
+		Sent:         Answered,
 	}
 }
 

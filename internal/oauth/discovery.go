@@ -27,6 +27,12 @@ type Metadata struct {
 	UserinfoEndpoint            string
 	JWKSURI                     string
 
+	// The endpoints for clients that show a certificate, where they differ (RFC 8705, section 5).
+	MTLSTokenEndpoint               string
+	MTLSRevocationEndpoint          string
+	MTLSIntrospectionEndpoint       string
+	MTLSDeviceAuthorizationEndpoint string
+
 	TokenEndpointAuthMethodsSupported      []string
 	RevocationEndpointAuthMethodsSupported []string
 	CodeChallengeMethodsSupported          []string
@@ -80,6 +86,7 @@ func ParseMetadata(body []byte, issuer string) (Metadata, error) {
 	if claimed != issuer {
 		return Metadata{}, &issuerMismatchError{wanted: issuer, claimed: sensitive.Scrub(claimed, maxDescription)}
 	}
+	aliases := found.nested("mtls_endpoint_aliases")
 	return Metadata{
 		Issuer:                                     claimed,
 		AuthorizationEndpoint:                      found.first("authorization_endpoint"),
@@ -89,6 +96,10 @@ func ParseMetadata(body []byte, issuer string) (Metadata, error) {
 		DeviceAuthorizationEndpoint:                found.first("device_authorization_endpoint"),
 		UserinfoEndpoint:                           found.first("userinfo_endpoint"),
 		JWKSURI:                                    found.first("jwks_uri"),
+		MTLSTokenEndpoint:                          aliases.first("token_endpoint"),
+		MTLSRevocationEndpoint:                     aliases.first("revocation_endpoint"),
+		MTLSIntrospectionEndpoint:                  aliases.first("introspection_endpoint"),
+		MTLSDeviceAuthorizationEndpoint:            aliases.first("device_authorization_endpoint"),
 		TokenEndpointAuthMethodsSupported:          found.list("token_endpoint_auth_methods_supported"),
 		RevocationEndpointAuthMethodsSupported:     found.list("revocation_endpoint_auth_methods_supported"),
 		CodeChallengeMethodsSupported:              found.list("code_challenge_methods_supported"),
@@ -103,6 +114,15 @@ func (d document) list(name string) []string {
 		return nil
 	}
 	return list
+}
+
+// nested is a member that is an object; without one, it has no members.
+func (d document) nested(name string) document {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(d.members[name], &members) != nil {
+		return document{}
+	}
+	return document{members: members}
 }
 
 func (d document) flag(name string) bool { return string(d.members[name]) == "true" }

@@ -44,6 +44,8 @@ type Error struct {
 	Concern Concern
 	// Code is the OAuth error code (RFC 6749, section 5.2), empty without one. At most 64 bytes.
 	Code string
+	// ProviderCode is the provider's own code when Code is its translation (MappingOptions.ErrorCodes). At most 64 bytes.
+	ProviderCode string
 	// Description is the provider's explanation, or ours where it gave none. At most 512 bytes.
 	Description string
 	// Status is the HTTP status, 0 without an answer.
@@ -60,13 +62,18 @@ const (
 	maxDescription = 512
 )
 
-// Error says in one clause what failed: "invalid_grant: unknown token (HTTP 400 Bad Request)".
+// Error says in one clause what failed: "invalid_grant: unknown token (HTTP 400 Bad Request)". A translated code is
+// followed by the provider's own: "invalid_grant (bad_refresh_token): …".
 func (e *Error) Error() string {
 	text := strings.TrimSuffix(e.Description, ".") // The sentence goes on.
-	if e.Code != "" && text != "" {
-		text = e.Code + ": " + text
+	code := e.Code
+	if e.ProviderCode != "" {
+		code = strings.TrimSpace(code + " (" + e.ProviderCode + ")")
 	}
-	text = cmp.Or(text, e.Code)
+	if code != "" && text != "" {
+		text = code + ": " + text
+	}
+	text = cmp.Or(text, code)
 	if e.Status == 0 {
 		return text
 	}
@@ -85,8 +92,8 @@ func unusable(description string) *Error {
 	return &Error{Concern: ConcernApplication, Description: description, Sent: NotSent}
 }
 
-// concernOf classes an answer that is not a success. code may be empty.
-func concernOf(status int, code string) Concern {
+// concernOf classes an answer that is not a success. code and the grant type of the request may be empty.
+func concernOf(status int, code, grantType string) Concern {
 	switch {
 	case status < 200, status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500:
 		return ConcernTransient
@@ -100,8 +107,13 @@ func concernOf(status int, code string) Concern {
 		return ConcernGrant
 	case "invalid_client", "unauthorized_client", "unsupported_grant_type":
 		return ConcernApplication
-	case "server_error", "temporarily_unavailable", "slow_down":
+	case "server_error", "temporarily_unavailable", "slow_down", "authorization_pending":
 		return ConcernTransient
+	case "expired_token", "access_denied":
+		// The end of a device flow (RFC 8628, section 3.5). Elsewhere a policy may say the same for an hour.
+		if grantType == grantDeviceCode {
+			return ConcernGrant
+		}
 	}
 	// invalid_request and invalid_scope too: real servers answer a dead refresh token with them.
 	return ConcernRefused

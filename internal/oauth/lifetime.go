@@ -5,6 +5,7 @@ package oauth
 import (
 	"encoding/json"
 	"math/big"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -42,8 +43,10 @@ func (l Lifetime) ExpiresAt(received time.Time) time.Time {
 
 // ParseLifetime reads a JSON value: a number or a string with one, in seconds; fractions are cut off. It never fails:
 // whatever cannot be read is unknown, because a bad lifetime must not cost the token that came with it.
-func ParseLifetime(raw json.RawMessage) Lifetime {
-	text := strings.TrimSpace(scalar(raw))
+func ParseLifetime(raw json.RawMessage) Lifetime { return parseLifetime(scalar(raw)) }
+
+func parseLifetime(text string) Lifetime {
+	text = strings.TrimSpace(text)
 	const longestNumber = 64 // Keeps 1e999999999 from being computed.
 	if text == "" || len(text) > longestNumber || strings.Trim(text, "0123456789+-.eE") != "" {
 		return Lifetime{}
@@ -70,4 +73,43 @@ func scalar(raw json.RawMessage) string {
 		return number.String()
 	}
 	return ""
+}
+
+// parseTime reads a point in time: RFC 3339, or seconds or milliseconds since 1970. What cannot be read is the zero time.
+func parseTime(text string) time.Time {
+	text = strings.TrimSpace(text)
+	if at, err := time.Parse(time.RFC3339, text); err == nil {
+		return at
+	}
+	const (
+		longestNumber = 32
+		// As seconds, this is beyond the year 5000; as milliseconds, it was in 1973.
+		leastMilliseconds = 1e11
+		// The year 9999, the last one that RFC 3339 can write.
+		mostSeconds = 253402300799
+	)
+	if text == "" || len(text) > longestNumber || strings.Trim(text, "0123456789.") != "" {
+		return time.Time{}
+	}
+	number, err := strconv.ParseFloat(text, 64)
+	if err != nil || number <= 0 {
+		return time.Time{}
+	}
+	if number >= leastMilliseconds {
+		number /= 1000
+	}
+	return time.Unix(int64(min(number, mostSeconds)), 0).UTC()
+}
+
+// lifetimeUntil is the lifetime of what expires at a time. A time in the past says nothing but that a clock is wrong.
+func lifetimeUntil(at, now time.Time) Lifetime {
+	// Seconds, since a Duration ends after 292 years.
+	seconds := at.Unix() - now.Unix()
+	switch {
+	case at.IsZero() || seconds < 1:
+		return Lifetime{}
+	case seconds > int64(neverAfter/time.Second):
+		return Lifetime{Kind: LifetimeNever}
+	}
+	return Lifetime{Kind: LifetimeFinite, Duration: time.Duration(seconds) * time.Second}
 }

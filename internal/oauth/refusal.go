@@ -11,6 +11,8 @@ import (
 // refusal is an OAuth error as the provider spelled it. Nothing in it has been scrubbed.
 type refusal struct {
 	code, description string
+	// own is the provider's code when code is its translation.
+	own string
 }
 
 // refusal reads the `error` member: a string (RFC 6749, section 5.2), or an object as some APIs send it. ok is false when

@@ -3,8 +3,16 @@
 package oauth
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
@@ -16,60 +24,23 @@ type Parameter struct {
 	Value sensitive.String
 }
 
-// Grant is what a token request offers in exchange for tokens. Make one with AuthorizationCode, RefreshToken or
-// ClientCredentials.
-type Grant struct {
-	grantType  string
-	parameters []Parameter
+// Header is a header that a request carries besides the usual ones. It replaces one of the same name, but neither those
+// that describe the body and the connection, nor client authentication.
+type Header struct {
+	Name  string
+	Value sensitive.String
 }
 
-// Type returns the value of `grant_type`.
-func (g Grant) Type() string { return g.grantType }
+// Format is how a body is written, in the spelling of the API.
+type Format string
 
-// AuthorizationCode exchanges a code (RFC 6749, section 4.1.3). An empty verifier (RFC 7636, section 4.5) or redirect URI
-// is left out.
-func AuthorizationCode(code, verifier sensitive.String, redirectURI string) Grant {
-	return Grant{grantType: "authorization_code", parameters: given(
-		Parameter{Name: "code", Value: code},
-		Parameter{Name: "redirect_uri", Value: sensitive.New(redirectURI)},
-		Parameter{Name: "code_verifier", Value: verifier},
-	)}
-}
-
-// RefreshToken asks for new tokens (RFC 6749, section 6). Without scopes, which is the usual case, the provider keeps
-// those of the grant.
-func RefreshToken(token sensitive.String, scope string) Grant {
-	return Grant{grantType: "refresh_token", parameters: given(
-		Parameter{Name: "refresh_token", Value: token},
-		Parameter{Name: "scope", Value: sensitive.New(scope)},
-	)}
-}
-
-// ClientCredentials asks for a token in the client's own name (RFC 6749, section 4.4). Scope is what JoinScopes gives.
-func ClientCredentials(scope string) Grant {
-	return Grant{grantType: "client_credentials", parameters: given(
-		Parameter{Name: "scope", Value: sensitive.New(scope)},
-	)}
-}
-
-// given drops empty parameters: RFC 6749, section 3.2 has them mean the same as absent ones, and some servers differ.
-func given(parameters ...Parameter) []Parameter {
-	var kept []Parameter
-	for _, parameter := range parameters {
-		if !parameter.Value.IsEmpty() {
-			kept = append(kept, parameter)
-		}
-	}
-	return kept
-}
-
-// JoinScopes writes scopes as one `scope` parameter. An empty separator means a space (RFC 6749, section 3.3).
-func JoinScopes(scopes []string, separator string) string {
-	if separator == "" {
-		separator = " "
-	}
-	return strings.Join(scopes, separator)
-}
+// The formats.
+const (
+	// FormatForm is application/x-www-form-urlencoded (RFC 6749, appendix B). So is an empty Format.
+	FormatForm Format = "Form"
+	// FormatJSON is a JSON object whose members are all strings.
+	FormatJSON Format = "JSON"
+)
 
 // TokenRequest is a request to a token endpoint.
 type TokenRequest struct {
@@ -80,74 +51,173 @@ type TokenRequest struct {
 	// Parameters are sent besides those of the grant and the client, in this order. None may have the name of one of
 	// those: a parameter of the protocol must not occur twice (RFC 6749, section 3.2).
 	Parameters []Parameter
+	Headers    []Header
+	Format     Format
+	// Names are the provider's names of parameters, by standard name. They hold for every parameter of the body.
+	Names map[string]string
+	// Response says where the answer has what; nil means as in the standard.
+	Response *ResponseMapping
 }
 
-// RevocationRequest is a request to a revocation endpoint (RFC 7009, section 2.1).
-type RevocationRequest struct {
-	URL    string
-	Client Client
-	Token  sensitive.String
-	// TokenTypeHint is HintRefreshToken, HintAccessToken or empty.
-	TokenTypeHint string
-}
-
-// The token type hints of RFC 7009.
-const (
-	HintRefreshToken = "refresh_token"
-	HintAccessToken  = "access_token"
-)
-
-// message is a request in the form that both endpoints share.
+// message is a request in the form that all endpoints share.
 type message struct {
-	url     string
-	body    sensitive.String
-	basic   sensitive.String
-	secrets []sensitive.String // what an answer must not repeat into an error
+	method, url, contentType string
+	// body is empty when there is none.
+	body sensitive.String
+	// headers include the one that authenticates the request.
+	headers []Header
+	// secrets are what an answer must not repeat into an error.
+	secrets []sensitive.String
+	// credentials are the secrets that are worth something by themselves, which nothing kept of an answer may repeat.
+	credentials []sensitive.String
+	grantType   string
+	mapping     *ResponseMapping
+}
+
+// of is what reading the answer has to know.
+func (m message) of(now time.Time) asked {
+	return asked{now: now, refreshes: m.grantType == grantRefreshToken, credentials: m.credentials}
 }
 
 func (r TokenRequest) message() (message, error) {
-	if r.Grant.grantType == "" {
+	switch {
+	case r.Grant.grantType == "":
 		return message{}, unusable("the request has no grant")
+	case r.Grant.missing != "":
+		return message{}, unusable("the grant has no " + r.Grant.missing)
 	}
-	parameters := append([]Parameter{{Name: "grant_type", Value: sensitive.New(r.Grant.grantType)}}, r.Grant.parameters...)
-	return compose(r.URL, r.Client, parameters, r.Parameters)
+	sent, err := draft{
+		url: r.URL, client: r.Client, headers: r.Headers, format: r.Format, names: r.Names,
+		protocol: append([]Parameter{{Name: "grant_type", Value: sensitive.New(r.Grant.grantType)}}, r.Grant.parameters...),
+		extra:    r.Parameters,
+	}.message()
+	sent.grantType, sent.mapping = r.Grant.grantType, r.Response
+	return sent, err
 }
 
-func (r RevocationRequest) message() (message, error) {
-	if r.Token.IsEmpty() {
-		return message{}, unusable("there is no token to revoke")
-	}
-	return compose(r.URL, r.Client, given(
-		Parameter{Name: "token", Value: r.Token},
-		Parameter{Name: "token_type_hint", Value: sensitive.New(r.TokenTypeHint)},
-	), nil)
+// named is a parameter under the provider's name, with the standard's.
+type named struct {
+	Parameter
+	standard string
 }
 
-func compose(endpoint string, client Client, protocol, extra []Parameter) (message, error) {
-	target, err := url.Parse(endpoint)
-	if err != nil || target.Host == "" || (target.Scheme != "https" && target.Scheme != "http") || target.User != nil {
-		return message{}, unusable("the endpoint is not an absolute http(s) URL without user information")
+// draft is what a message is made of.
+type draft struct {
+	method  string
+	url     string
+	client  Client
+	headers []Header
+	format  Format
+	names   map[string]string
+	// protocol and the client's parameters come before the extra ones, which may not repeat any of them.
+	protocol, extra []Parameter
+	// own parameters come first, under names of the provider's. They replace the client's of the same name.
+	own []Parameter
+	// bearer is sent in the Authorization header. With it, or when anonymous, the client is not authenticated.
+	bearer    sensitive.String
+	anonymous bool
+	// bare leaves out the body.
+	bare bool
+}
+
+func (d draft) message() (message, error) {
+	if err := checkEndpoint(d.url); err != nil {
+		return message{}, err
 	}
-	authentication, basic, err := client.authentication()
+	authorization, parameters, err := d.parameters()
 	if err != nil {
 		return message{}, err
 	}
-	protocol = append(protocol, authentication...)
-	taken := map[string]bool{}
-	for _, parameter := range protocol {
-		taken[parameter.Name] = true
+	sent := message{
+		method: cmp.Or(d.method, http.MethodPost), url: d.url,
+		secrets:     confidential(d.client, parameters, d.headers),
+		credentials: credentials(d.client, parameters),
 	}
-	for _, parameter := range extra {
-		if taken[parameter.Name] {
-			return message{}, unusable("the extra parameter " + parameter.Name + " is one that the request has already")
-		}
+	if !authorization.IsEmpty() {
+		sent.secrets = append(sent.secrets, authorizationSecret(authorization))
 	}
-	all := append(protocol, extra...)
-	return message{url: endpoint, body: encode(all), basic: basic, secrets: confidential(client, basic, all)}, nil
+	if sent.headers, err = checkHeaders(d.headers, authorization); err != nil {
+		return message{}, err
+	}
+	if !d.bare {
+		err = sent.write(parameters, d.format)
+	}
+	return sent, err
 }
 
-// encode keeps the order of the parameters, which url.Values would not.
-func encode(parameters []Parameter) sensitive.String {
+func checkEndpoint(endpoint string) error {
+	target, err := url.Parse(endpoint)
+	if err != nil || target.Host == "" || (target.Scheme != "https" && target.Scheme != "http") || target.User != nil {
+		return unusable("the endpoint is not an absolute http(s) URL without user information")
+	}
+	return nil
+}
+
+// parameters returns the Authorization header, empty without one, and the body's parameters under the provider's names.
+func (d draft) parameters() (authorization sensitive.String, all []named, err error) {
+	var client []Parameter
+	switch {
+	case !d.bearer.IsEmpty():
+		authorization = sensitive.New("Bearer " + d.bearer.Reveal())
+	case !d.anonymous:
+		var basic sensitive.String
+		if client, basic, err = d.client.authentication(); err != nil {
+			return sensitive.String{}, nil, err
+		}
+		if !basic.IsEmpty() {
+			authorization = sensitive.New("Basic " + basic.Reveal())
+		}
+	}
+	taken := map[string]string{}
+	for _, parameter := range d.own {
+		taken[parameter.Name] = ""
+		all = append(all, named{parameter, parameter.Name})
+	}
+	for _, parameter := range append(slices.Clone(d.protocol), client...) {
+		name := d.rename(parameter.Name)
+		// The same standard parameter may occur twice, as in RFC 8693, but no two of them under one name.
+		switch standard, ok := taken[name]; {
+		case ok && standard == "":
+			continue
+		case ok && standard != parameter.Name:
+			return sensitive.String{}, nil, unusable("the parameters " + standard + " and " + parameter.Name + " have the same name, " + name)
+		}
+		taken[name] = parameter.Name
+		all = append(all, named{Parameter{Name: name, Value: parameter.Value}, parameter.Name})
+	}
+	for _, parameter := range d.extra {
+		name := d.rename(parameter.Name)
+		if _, ok := taken[name]; ok {
+			return sensitive.String{}, nil, unusable("the extra parameter " + name + " is one that the request has already")
+		}
+		all = append(all, named{Parameter{Name: name, Value: parameter.Value}, parameter.Name})
+	}
+	return authorization, all, nil
+}
+
+func (d draft) rename(name string) string { return cmp.Or(d.names[name], name) }
+
+// write puts the parameters into the body.
+func (m *message) write(parameters []named, format Format) error {
+	switch format {
+	case "", FormatForm:
+		m.contentType, m.body = "application/x-www-form-urlencoded", encodeForm(parameters)
+		return nil
+	case FormatJSON:
+		body, err := encodeJSON(parameters)
+		m.contentType, m.body = "application/json", body
+		for _, secret := range m.secrets {
+			if escaped := jsonText(secret.Reveal()); escaped != secret.Reveal() {
+				m.secrets = append(m.secrets, sensitive.New(escaped))
+			}
+		}
+		return err
+	}
+	return unusable("the body format " + string(format) + " is not supported")
+}
+
+// encodeForm keeps the order of the parameters, which url.Values would not.
+func encodeForm(parameters []named) sensitive.String {
 	var body strings.Builder
 	for i, parameter := range parameters {
 		if i > 0 {
@@ -160,16 +230,60 @@ func encode(parameters []Parameter) sensitive.String {
 	return sensitive.New(body.String())
 }
 
-// confidential lists what must not come back in an error: everything that was sent but what is public by its nature,
-// which would make messages unreadable if it were replaced.
-func confidential(client Client, basic sensitive.String, sent []Parameter) []sensitive.String {
-	secrets := []sensitive.String{client.Secret, basic}
-	for _, parameter := range sent {
-		switch parameter.Name {
-		case "grant_type", "client_id", "scope", "redirect_uri", "token_type_hint", "resource", "audience":
-		default:
-			secrets = append(secrets, parameter.Value)
+// encodeJSON keeps the order of the parameters, for people who compare requests with a provider's examples.
+func encodeJSON(parameters []named) (sensitive.String, error) {
+	var body strings.Builder
+	seen := map[string]bool{}
+	body.WriteByte('{')
+	for i, parameter := range parameters {
+		if seen[parameter.Name] {
+			return sensitive.String{}, unusable("the parameter " + parameter.Name + " occurs twice, which a JSON body cannot say")
 		}
+		seen[parameter.Name] = true
+		if i > 0 {
+			body.WriteByte(',')
+		}
+		body.WriteString(`"` + jsonText(parameter.Name) + `":"` + jsonText(parameter.Value.Reveal()) + `"`)
 	}
-	return secrets
+	body.WriteByte('}')
+	return sensitive.New(body.String()), nil
+}
+
+// jsonText is the inside of a JSON string.
+func jsonText(text string) string {
+	var quoted bytes.Buffer
+	encoder := json.NewEncoder(&quoted)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(text); err != nil {
+		return "" // A string can always be encoded.
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSuffix(quoted.String(), "\n"), `"`), `"`)
+}
+
+// checkHeaders returns the headers with the one that authenticates the request. net/http would find a malformed one only
+// when the call is under way.
+func checkHeaders(headers []Header, authorization sensitive.String) ([]Header, error) {
+	var kept []Header
+	for _, header := range headers {
+		switch {
+		case !httpguts.ValidHeaderFieldName(header.Name):
+			return nil, unusable("a header has a name that is not allowed")
+		case !httpguts.ValidHeaderFieldValue(header.Value.Reveal()):
+			return nil, unusable("the header " + header.Name + " has a value that is not allowed")
+		}
+		switch strings.ToLower(header.Name) {
+		case "host", "content-length", "content-type", "transfer-encoding", "accept-encoding", "connection", "cookie", "upgrade",
+			"te", "trailer", "expect":
+			return nil, unusable("the header " + header.Name + " cannot be set")
+		case "authorization":
+			if !authorization.IsEmpty() {
+				return nil, unusable("the request has an Authorization header already, from its client's authentication")
+			}
+		}
+		kept = append(kept, header)
+	}
+	if !authorization.IsEmpty() {
+		kept = append(kept, Header{Name: "Authorization", Value: authorization})
+	}
+	return kept, nil
 }

@@ -141,7 +141,7 @@ func TestUnusableRequests(t *testing.T) {
 		"no grant":            change(func(r *oauth.TokenRequest) { r.Grant = oauth.Grant{} }),
 		"no client id":        change(func(r *oauth.TokenRequest) { r.Client.ID = "" }),
 		"no authentication":   change(func(r *oauth.TokenRequest) { r.Client.Authentication = "" }),
-		"unknown method":      change(func(r *oauth.TokenRequest) { r.Client.Authentication = "TLS" }),
+		"unknown method":      change(func(r *oauth.TokenRequest) { r.Client.Authentication = "Kerberos" }),
 		"relative URL":        change(func(r *oauth.TokenRequest) { r.URL = "/token" }),
 		"other scheme":        change(func(r *oauth.TokenRequest) { r.URL = "ftp://127.0.0.1/" }),
 		"user in the URL":     change(func(r *oauth.TokenRequest) { r.URL = strings.Replace(r.URL, "://", "://u:p@", 1) }),

@@ -30,6 +30,11 @@ type TokenResponse struct {
 	ExpiresIn  Lifetime
 	// RefreshTokenExpiresIn is not standard: several providers say it in fields of their own.
 	RefreshTokenExpiresIn Lifetime
+	// IDToken is that of OpenID Connect, unverified.
+	IDToken sensitive.String
+	// ID, Subject and Captured are what the ResponseMapping found: each at most 1 KiB, printable, and free of tokens.
+	ID, Subject string
+	Captured    map[string]string
 }
 
 // IsEmpty tells whether the response has no token at all.
@@ -42,16 +47,29 @@ const (
 	maxScopeBytes = 32 << 10
 )
 
-// document is the members of an answer. complete is false when it was cut off or malformed after these members.
+// document is the members of an answer. complete is false when it was cut off or malformed after these members. object is
+// the text of a JSON object, nil for a form.
 type document struct {
 	members  map[string]json.RawMessage
 	complete bool
+	object   []byte
+}
+
+// tree is the document in the form that paths select from. Unlike members it has the parts of a member that breaks off.
+func (d document) tree() tree {
+	if d.object == nil {
+		return treeOf(d.members)
+	}
+	return parseTree(d.object)
 }
 
 const byteOrderMark = "\xef\xbb\xbf"
 
-// errNotReadable is an answer in which nothing could be found.
-var errNotReadable = errors.New("the answer is neither a JSON object nor a form")
+var (
+	// errNotReadable is an answer in which nothing could be found.
+	errNotReadable = errors.New("the answer is neither a JSON object nor a form")
+	errBreaksOff   = fmt.Errorf("the answer breaks off: %w", io.ErrUnexpectedEOF)
+)
 
 // parseDocument reads a JSON object whatever its content type says, or a form where the content type does not speak
 // against it, which old servers send. Of a JSON object that breaks off it returns the members that are whole; what follows
@@ -74,7 +92,7 @@ func parseDocument(contentType string, body []byte, whole bool) (document, error
 
 // parseObject goes member by member, so that a refresh token is found in an answer that breaks off behind it.
 func parseObject(body []byte) document {
-	found := document{members: map[string]json.RawMessage{}}
+	found := document{members: map[string]json.RawMessage{}, object: body}
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	if _, err := decoder.Token(); err != nil {
 		return found
@@ -143,28 +161,7 @@ func ParseTokenResponse(contentType string, body []byte) (TokenResponse, error) 
 	if err != nil {
 		return TokenResponse{}, err
 	}
-	return found.tokens()
-}
-
-func (d document) tokens() (TokenResponse, error) {
-	scope, given := d.scope()
-	response := TokenResponse{
-		AccessToken:           d.secret("access_token"),
-		RefreshToken:          d.secret("refresh_token"),
-		TokenType:             normalizeTokenType(d.text("token_type")),
-		Scope:                 scope,
-		ScopeGiven:            given,
-		ExpiresIn:             ParseLifetime(d.members["expires_in"]),
-		RefreshTokenExpiresIn: d.refreshTokenLifetime(),
-	}
-	switch {
-	case response.AccessToken.IsEmpty():
-		return response, errors.New("the answer has no access token")
-	case !d.complete && response.RefreshToken.IsEmpty():
-		// The missing part may have held a new refresh token: to go on with the old one could be reuse.
-		return response, fmt.Errorf("the answer breaks off: %w", io.ErrUnexpectedEOF)
-	}
-	return response, nil
+	return found.read(nil).tokens(asked{})
 }
 
 // refreshTokenLifetime reads the names in use: GitHub, Azure B2C and many others; Keycloak; Intuit.
