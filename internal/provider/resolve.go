@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package provider turns what an application's spec says and what its provider's discovery document says into one
-// description of the client. It is pure.
+// Package provider is the catalogue of providers, the merge of a preset, an application's spec and its provider's discovery
+// document into one description of the client, and the requests that follow from that description. It is pure: it reads no
+// Secret, and calls nobody.
 package provider
 
 import (
 	"fmt"
 	"slices"
 	"strings"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/oauth"
@@ -45,6 +44,9 @@ func (e *FieldError) Error() string { return e.Field + ": " + e.Message }
 
 // Resolved is a client's description without its secrets.
 type Resolved struct {
+	// Spec is the effective spec with nothing left to default or to discover: endpoints, issuerURL, client.authentication,
+	// scopeSeparator and pkce are filled.
+	Spec           *v1alpha1.OAuthApplicationSpec
 	Endpoints      v1alpha1.Endpoints
 	Authentication oauth.AuthenticationMethod
 	// RevocationAuthentication is empty when it is the same.
@@ -79,64 +81,49 @@ func LimitsOf(spec *v1alpha1.OAuthApplicationSpec) Limits {
 	return limits
 }
 
-// Validate finds what is wrong with a spec by itself, before anything is read or asked. The error is a *FieldError.
-func Validate(spec *v1alpha1.OAuthApplicationSpec, rules Rules) error {
-	if spec.IssuerURL == "" && (spec.Endpoints == nil || spec.Endpoints.TokenURL == "") {
-		return &FieldError{Field: "endpoints.tokenURL", Message: "give it, or set issuerURL so that it is discovered"}
-	}
-	if spec.IssuerURL != "" {
-		if err := rules.CheckURL(spec.IssuerURL); err != nil {
-			return &FieldError{Field: "issuerURL", Message: err.Error()}
-		}
-	}
-	if spec.Endpoints != nil {
-		for _, endpoint := range endpoints(spec.Endpoints) {
-			if err := checkGiven(endpoint, rules); err != nil {
-				return err
-			}
-		}
-	}
-	if allowed := spec.AllowedNamespaces; allowed != nil && allowed.Selector != nil {
-		if _, err := metav1.LabelSelectorAsSelector(allowed.Selector); err != nil {
-			return &FieldError{Field: "allowedNamespaces.selector", Message: err.Error()}
-		}
-	}
-	if limits := spec.Limits; limits != nil && limits.RequestsPerSecond != nil && limits.RequestsPerSecond.AsApproximateFloat64() <= 0 {
-		return &FieldError{Field: "limits.requestsPerSecond", Message: "it must be greater than 0; leave it out for no limit"}
-	}
-	return nil
-}
-
-func checkGiven(endpoint endpoint, rules Rules) error {
-	if *endpoint.url == "" {
-		return nil
-	}
-	if err := rules.CheckURL(string(*endpoint.url)); err != nil {
-		return &FieldError{Field: "endpoints." + endpoint.field, Message: err.Error()}
-	}
-	return nil
-}
-
-// Resolve merges a spec that Validate has passed with the metadata of its issuer (nil when the spec names none): what the
-// spec says wins. The error is a *FieldError.
+// Resolve merges an effective spec that Validate has passed with the metadata of its issuer (nil when the spec names none):
+// what the spec says wins. Nothing of the metadata is a template. The error is a *FieldError.
 func Resolve(spec *v1alpha1.OAuthApplicationSpec, metadata *oauth.Metadata, rules Rules) (Resolved, error) {
 	resolved := Resolved{
 		RedirectURL:    redirectURL(spec, rules),
-		ScopeSeparator: spec.ScopeSeparator,
+		ScopeSeparator: either(spec.ScopeSeparator, " "),
 		Limits:         LimitsOf(spec),
 	}
 	for _, scope := range spec.Scopes {
 		resolved.Scopes = append(resolved.Scopes, string(scope))
 	}
 	var err error
-	if resolved.Endpoints, err = mergeEndpoints(spec.Endpoints, metadata, rules); err != nil {
-		return Resolved{}, err
-	}
 	if resolved.Authentication, err = authentication(spec, metadata); err != nil {
 		return Resolved{}, err
 	}
+	if resolved.Endpoints, err = mergeEndpoints(spec.Endpoints, discovered(metadata, resolved.Authentication), rules); err != nil {
+		return Resolved{}, err
+	}
 	resolved.RevocationAuthentication = revocationAuthentication(spec, metadata, resolved.Authentication)
+	if resolved.Spec, err = complete(spec, resolved); err != nil {
+		return Resolved{}, err
+	}
 	return resolved, nil
+}
+
+// complete fills what the spec left to discovery and defaults.
+func complete(spec *v1alpha1.OAuthApplicationSpec, resolved Resolved) (*v1alpha1.OAuthApplicationSpec, error) {
+	filled := spec.DeepCopy()
+	issuer, err := IssuerURL(spec)
+	if err != nil {
+		return nil, err
+	}
+	filled.IssuerURL = issuer
+	filled.Endpoints = &resolved.Endpoints
+	filled.Client.Authentication = v1alpha1.ClientAuthentication(resolved.Authentication)
+	filled.ScopeSeparator = resolved.ScopeSeparator
+	if filled.PKCE == "" {
+		filled.PKCE = v1alpha1.PKCES256
+	}
+	if check := filled.StatusCheck; check != nil && check.Type == v1alpha1.StatusCheckIntrospection && filled.Endpoints.IntrospectionURL == "" {
+		return nil, &FieldError{Field: "endpoints.introspectionURL", Message: "statusCheck of type Introspection needs it, and the discovery document of issuerURL names none"}
+	}
+	return filled, nil
 }
 
 func redirectURL(spec *v1alpha1.OAuthApplicationSpec, rules Rules) string {
@@ -164,24 +151,21 @@ func endpoints(e *v1alpha1.Endpoints) []endpoint {
 	}
 }
 
-func mergeEndpoints(given *v1alpha1.Endpoints, metadata *oauth.Metadata, rules Rules) (v1alpha1.Endpoints, error) {
+func mergeEndpoints(given *v1alpha1.Endpoints, discovered v1alpha1.Endpoints, rules Rules) (v1alpha1.Endpoints, error) {
 	var merged v1alpha1.Endpoints
 	if given != nil {
 		merged = *given
 	}
-	if metadata != nil {
-		discovered := fromMetadata(metadata)
-		found := endpoints(&discovered)
-		for i, endpoint := range endpoints(&merged) {
-			if *endpoint.url != "" || *found[i].url == "" {
-				continue
-			}
-			if err := checkDiscovered(string(*found[i].url), rules); err != nil {
-				return v1alpha1.Endpoints{}, &FieldError{Field: "issuerURL", Message: fmt.Sprintf(
-					"the discovery document's %s cannot be used: %v; or set endpoints.%s", endpoint.member, err, endpoint.field)}
-			}
-			*endpoint.url = *found[i].url
+	found := endpoints(&discovered)
+	for i, endpoint := range endpoints(&merged) {
+		if *endpoint.url != "" || *found[i].url == "" {
+			continue
 		}
+		if err := checkDiscovered(string(*found[i].url), rules); err != nil {
+			return v1alpha1.Endpoints{}, &FieldError{Field: "issuerURL", Message: fmt.Sprintf(
+				"the discovery document's %s cannot be used: %v; or set endpoints.%s", endpoint.member, err, endpoint.field)}
+		}
+		*endpoint.url = *found[i].url
 	}
 	if merged.TokenURL == "" {
 		return v1alpha1.Endpoints{}, &FieldError{
@@ -193,14 +177,19 @@ func mergeEndpoints(given *v1alpha1.Endpoints, metadata *oauth.Metadata, rules R
 
 // checkDiscovered also holds a URL to what status.endpoints can show.
 func checkDiscovered(raw string, rules Rules) error {
-	if len(raw) > maxURL || strings.Contains(raw, "@") {
-		return fmt.Errorf("it is longer than %d characters or contains an @", maxURL)
+	if len(raw) > maxURL || strings.ContainsAny(raw, "@{}") {
+		return fmt.Errorf("it is longer than %d characters or contains an @ or a brace", maxURL)
 	}
 	return rules.CheckURL(raw)
 }
 
-func fromMetadata(metadata *oauth.Metadata) v1alpha1.Endpoints {
-	return v1alpha1.Endpoints{
+// discovered are the endpoints of a discovery document. A client that shows a certificate has some of its own where the
+// provider cannot ask for one everywhere (RFC 8705, section 5).
+func discovered(metadata *oauth.Metadata, method oauth.AuthenticationMethod) v1alpha1.Endpoints {
+	if metadata == nil {
+		return v1alpha1.Endpoints{}
+	}
+	found := v1alpha1.Endpoints{
 		AuthorizationURL:       v1alpha1.EndpointURL(metadata.AuthorizationEndpoint),
 		TokenURL:               v1alpha1.EndpointURL(metadata.TokenEndpoint),
 		RevocationURL:          v1alpha1.EndpointURL(metadata.RevocationEndpoint),
@@ -208,6 +197,22 @@ func fromMetadata(metadata *oauth.Metadata) v1alpha1.Endpoints {
 		DeviceAuthorizationURL: v1alpha1.EndpointURL(metadata.DeviceAuthorizationEndpoint),
 		UserInfoURL:            v1alpha1.EndpointURL(metadata.UserinfoEndpoint),
 	}
+	if method != oauth.TLS {
+		return found
+	}
+	certified := v1alpha1.Endpoints{
+		TokenURL:               v1alpha1.EndpointURL(metadata.MTLSTokenEndpoint),
+		RevocationURL:          v1alpha1.EndpointURL(metadata.MTLSRevocationEndpoint),
+		IntrospectionURL:       v1alpha1.EndpointURL(metadata.MTLSIntrospectionEndpoint),
+		DeviceAuthorizationURL: v1alpha1.EndpointURL(metadata.MTLSDeviceAuthorizationEndpoint),
+	}
+	own := endpoints(&certified)
+	for i, endpoint := range endpoints(&found) {
+		if *own[i].url != "" {
+			*endpoint.url = *own[i].url
+		}
+	}
+	return found
 }
 
 func authentication(spec *v1alpha1.OAuthApplicationSpec, metadata *oauth.Metadata) (oauth.AuthenticationMethod, error) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -122,8 +123,9 @@ func TestResolve(t *testing.T) {
 	base := func(change func(*provider.Resolved)) provider.Resolved {
 		r := provider.Resolved{
 			Endpoints: discovered, Authentication: oauth.ClientSecretBasic,
-			RedirectURL: "https://gateway.example.com/oauth2/callback",
-			Limits:      provider.Limits{MaxConcurrent: 4},
+			RedirectURL:    "https://gateway.example.com/oauth2/callback",
+			ScopeSeparator: " ",
+			Limits:         provider.Limits{MaxConcurrent: 4},
 		}
 		if change != nil {
 			change(&r)
@@ -212,10 +214,24 @@ func TestResolve(t *testing.T) {
 			if field(err) != test.wantErr {
 				t.Fatalf("%s: error %v, want one about %q", test.reason, err, test.wantErr)
 			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
+			if diff := cmp.Diff(test.want, got, cmpopts.IgnoreFields(provider.Resolved{}, "Spec")); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
 			}
+			if test.wantErr == "" {
+				checkComplete(t, got)
+			}
 		})
+	}
+}
+
+// checkComplete holds the resolved spec to what was resolved: nothing is left to a default.
+func checkComplete(t *testing.T, got provider.Resolved) {
+	t.Helper()
+	want := [...]any{got.Endpoints, string(got.Authentication), got.ScopeSeparator, v1alpha1.PKCES256}
+	if diff := cmp.Diff(want, [...]any{
+		*got.Spec.Endpoints, string(got.Spec.Client.Authentication), got.Spec.ScopeSeparator, got.Spec.PKCE,
+	}); diff != "" {
+		t.Errorf("the spec says otherwise (-resolved +spec):\n%s", diff)
 	}
 }
 

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package provider
+
+import (
+	"regexp"
+	"regexp/syntax"
+	"strings"
+
+	"golang.org/x/net/publicsuffix"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+)
+
+// restriction is a Restriction ready for use.
+type restriction struct {
+	pattern *regexp.Regexp // nil without one
+	enum    []string
+	// endings are what every value that is accepted ends in, one for each alternative.
+	endings []ending
+}
+
+// ending is what a value ends in; exact when it is the whole value. Letters are lower-case.
+type ending struct {
+	text  string
+	exact bool
+}
+
+// maxEndings bounds the alternatives that are looked at; with more, nothing is known of the ending.
+const maxEndings = 256
+
+func anyEnding() []ending { return []ending{{}} }
+
+// newRestriction compiles the pattern, anchored at both ends. The error is the regular expression's.
+func newRestriction(r v1alpha1.Restriction) (restriction, error) {
+	made := restriction{enum: r.Enum, endings: anyEnding()}
+	if r.Pattern != "" {
+		// By itself first: `a)|(?:b` would be valid, and not anchored, within the parentheses.
+		parsed, err := syntax.Parse(r.Pattern, syntax.Perl)
+		if err != nil {
+			return restriction{}, err
+		}
+		if made.pattern, err = regexp.Compile(`\A(?:` + r.Pattern + `)\z`); err != nil {
+			return restriction{}, err
+		}
+		made.endings = endingsOf(parsed)
+	}
+	if len(r.Enum) > 0 {
+		made.endings = nil
+		for _, value := range r.Enum {
+			made.endings = append(made.endings, ending{strings.ToLower(value), true})
+		}
+	}
+	return made, nil
+}
+
+// accepts tells whether a value satisfies pattern and enum.
+func (r restriction) accepts(value string) bool {
+	if r.pattern != nil && !r.pattern.MatchString(value) {
+		return false
+	}
+	if len(r.enum) == 0 {
+		return true
+	}
+	for _, one := range r.enum {
+		if one == value {
+			return true
+		}
+	}
+	return false
+}
+
+// finite tells whether the application lists each possible value, as enum or as alternatives of a pattern.
+func (r restriction) finite() bool {
+	for _, one := range r.endings {
+		if !one.exact {
+			return false
+		}
+	}
+	return len(r.endings) > 0
+}
+
+// describe says what is acceptable.
+func (r restriction) describe() string {
+	var parts []string
+	if len(r.enum) > 0 {
+		parts = append(parts, "must be one of "+strings.Join(r.enum, ", "))
+	}
+	if r.pattern != nil {
+		pattern := strings.TrimSuffix(strings.TrimPrefix(r.pattern.String(), `\A(?:`), `)\z`)
+		parts = append(parts, "must match the whole of "+pattern)
+	}
+	return strings.Join(parts, " and ")
+}
+
+// endingsOf works out what every match of a regular expression ends in. Of what it does not understand it knows nothing.
+func endingsOf(re *syntax.Regexp) []ending {
+	switch re.Op {
+	case syntax.OpLiteral:
+		return []ending{{strings.ToLower(string(re.Rune)), true}}
+	case syntax.OpEmptyMatch, syntax.OpBeginText, syntax.OpEndText, syntax.OpBeginLine, syntax.OpEndLine,
+		syntax.OpWordBoundary, syntax.OpNoWordBoundary:
+		return []ending{{"", true}}
+	case syntax.OpCharClass:
+		return endingsOfClass(re.Rune)
+	case syntax.OpCapture:
+		return endingsOf(re.Sub[0])
+	case syntax.OpQuest:
+		return bounded(append([]ending{{"", true}}, endingsOf(re.Sub[0])...))
+	case syntax.OpAlternate:
+		var all []ending
+		for _, sub := range re.Sub {
+			all = append(all, endingsOf(sub)...)
+		}
+		return bounded(all)
+	case syntax.OpConcat:
+		all := []ending{{"", true}}
+		for i := len(re.Sub) - 1; i >= 0; i-- {
+			all = prepend(endingsOf(re.Sub[i]), all)
+		}
+		return all
+	}
+	return anyEnding()
+}
+
+// maxClass is the most characters of a class that are looked at one by one; `[.]` has one.
+const maxClass = 4
+
+func endingsOfClass(ranges []rune) []ending {
+	var all []ending
+	for i := 0; i+1 < len(ranges); i += 2 {
+		for r := ranges[i]; r <= ranges[i+1]; r++ {
+			if len(all) == maxClass {
+				return anyEnding()
+			}
+			all = append(all, ending{strings.ToLower(string(r)), true})
+		}
+	}
+	if len(all) == 0 {
+		return anyEnding()
+	}
+	return all
+}
+
+// prepend puts what comes before in front of what comes after, where all of the latter is known.
+func prepend(before, after []ending) []ending {
+	var all []ending
+	for _, tail := range after {
+		if !tail.exact {
+			all = append(all, tail)
+			continue
+		}
+		for _, head := range before {
+			all = append(all, ending{head.text + tail.text, head.exact})
+		}
+	}
+	return bounded(all)
+}
+
+func bounded(all []ending) []ending {
+	if len(all) > maxEndings {
+		return anyEnding()
+	}
+	return all
+}
+
+// pins tells whether all hosts with one of the endings are in a domain of somebody: the ending has a dot and at least two
+// labels behind it, and is not a suffix under which anybody can register (co.uk).
+func pins(endings []ending) bool {
+	for _, one := range endings {
+		_, domain, found := strings.Cut(one.text, ".")
+		first, rest, two := strings.Cut(domain, ".")
+		if !found || !two || first == "" || rest == "" {
+			return false
+		}
+		if suffix, icann := publicsuffix.PublicSuffix(domain); icann && suffix == domain {
+			return false
+		}
+	}
+	return len(endings) > 0
+}
