@@ -3,9 +3,12 @@
 package publish
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
+	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,9 +17,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/publish/render"
 	"github.com/oauth-operator/oauth-operator/internal/redact"
 	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
+
+// TemplateError says that the template of a Secret could not be rendered (reason TemplateInvalid), in which member and line.
+// The Secret stayed as it was. It shows no value that the template was given.
+type TemplateError = render.TemplateError
 
 // ConflictError says that a Secret of the wanted name exists and is not the connection's (reason SecretConflict). It was
 // not touched.
@@ -97,11 +105,15 @@ func waiting(secret *corev1.Secret) error {
 		client.ObjectKeyFromObject(secret), secret.Finalizers)
 }
 
-// writeError returns a *RejectedError where the API server refuses the first Secret as it is. No error shows the
-// content of the Secrets that the request concerned.
-func writeError(verb string, err error, secrets ...*corev1.Secret) error {
-	key := client.ObjectKeyFromObject(secrets[0])
-	clean := scrubbed(err, secrets...)
+// writeError returns a *RejectedError where the API server refuses the wanted Secret as it is. No error shows its content or
+// that of the existing one, which may be nil.
+func writeError(verb string, err error, want *wanted, existing *corev1.Secret) error {
+	secrets := []*corev1.Secret{want.Secret}
+	if existing != nil {
+		secrets = append(secrets, existing)
+	}
+	key := client.ObjectKeyFromObject(want.Secret)
+	clean := scrubbed(err, want.token, secrets...)
 	if status := (*apierrors.StatusError)(nil); errors.As(clean, &status) && rejects(status) {
 		return &RejectedError{Secret: key, Message: status.ErrStatus.Message, cause: status}
 	}
@@ -109,7 +121,7 @@ func writeError(verb string, err error, secrets ...*corev1.Secret) error {
 }
 
 func deleteError(err error, secret *corev1.Secret) error {
-	return fmt.Errorf("delete Secret %s: %w", client.ObjectKeyFromObject(secret), scrubbed(err, secret))
+	return fmt.Errorf("delete Secret %s: %w", client.ObjectKeyFromObject(secret), scrubbed(err, sensitive.String{}, secret))
 }
 
 // rejects tells refusals of the object from failures that pass: conflicts, throttling, an expired credential, a missing
@@ -125,24 +137,38 @@ func rejects(err *apierrors.StatusError) bool {
 	return err.ErrStatus.Code >= 400 && err.ErrStatus.Code < 500
 }
 
-// scrubbed takes the content of Secrets out of an error.
-func scrubbed(err error, secrets ...*corev1.Secret) error {
-	var values []sensitive.String
+// scrubbed takes a token and the content of Secrets out of an error.
+func scrubbed(err error, token sensitive.String, secrets ...*corev1.Secret) error {
+	values := []sensitive.String{token}
 	for _, secret := range secrets {
 		values = append(values, confidential(secret)...)
 	}
 	return redact.Error(err, values...)
 }
 
-// confidential returns the values of a Secret that must not be shown, also those that others put there.
+// confidential returns the values of a Secret that must not be shown, also those that others put there. A template may
+// have put a token into a longer text, or under any key, so that words count that are as long as tokens are.
 func confidential(secret *corev1.Secret) []sensitive.String {
 	var values []sensitive.String
 	for key, data := range secret.Data {
+		for _, word := range bytes.FieldsFunc(data, separates) {
+			if len(word) >= minToken {
+				values = append(values, sensitive.New(string(word)))
+			}
+		}
 		switch key {
 		case v1alpha1.SecretKeyTokenType, v1alpha1.SecretKeyExpiresAt, v1alpha1.SecretKeyScope:
-			continue
+			continue // Their values are words that messages need.
 		}
 		values = append(values, sensitive.New(string(data)))
 	}
 	return values
+}
+
+// minToken is the length from which a word inside of a value may be a token.
+const minToken = 16
+
+// separates tells whether a character ends a token in the texts that templates make.
+func separates(r rune) bool {
+	return unicode.IsSpace(r) || strings.ContainsRune(`"'`+"`"+`,;:=@&?(){}[]<>`, r)
 }

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/internal/ownwrites"
+	"github.com/oauth-operator/oauth-operator/internal/publish/render"
 )
 
 // Outcome is what Publish had to do.
@@ -72,9 +73,10 @@ type Options struct {
 
 // Publisher applies the Secrets of connections. It is safe for concurrent use, one call per connection at a time.
 type Publisher struct {
-	cached client.Reader
-	live   client.Reader
-	writer client.Client
+	cached   client.Reader
+	live     client.Reader
+	writer   client.Client
+	renderer *render.Renderer
 
 	mu sync.Mutex
 	// published holds a digest of what this process last published of each connection.
@@ -89,26 +91,30 @@ func New(options Options) *Publisher {
 		cached:    options.Cached,
 		live:      options.Live,
 		writer:    options.Writer,
+		renderer:  render.New(),
 		published: map[types.UID][sha256.Size]byte{},
 	}
 }
 
 // Publish makes the connection's Secret as desired, and then deletes the connection's Secrets of other names. It calls
-// the API server only where the cache shows a difference. Errors are a *ConflictError, a *RejectedError, a
-// *LeftoverError, with which the Result holds, or any other, which may be tried again, conflicts of resource versions
-// among them. No error shows a token.
+// the API server only where the cache shows a difference. Errors are a *TemplateError, before anything is looked at, a
+// *ConflictError, a *RejectedError, a *LeftoverError, with which the Result holds, or any other, which may be tried again,
+// conflicts of resource versions among them. No error shows a token.
 func (p *Publisher) Publish(ctx context.Context, desired Desired) (Result, error) {
 	if err := desired.validate(); err != nil {
 		return Result{}, err
 	}
-	want := render(desired)
-	outcome, err := p.apply(ctx, want, desired.ConnectionUID)
+	want, err := newWanted(desired, p.renderer)
 	if err != nil {
 		return Result{}, err
 	}
-	repaired := p.remember(desired.ConnectionUID, want) && outcome != Unchanged
+	outcome, err := p.apply(ctx, want)
+	if err != nil {
+		return Result{}, err
+	}
+	repaired := p.remember(want) && outcome != Unchanged
 	result := Result{Outcome: outcome, Repaired: repaired}
-	if err := p.deleteOthers(ctx, want, desired.ConnectionUID); err != nil {
+	if err := p.deleteOthers(ctx, want); err != nil {
 		return result, &LeftoverError{cause: err}
 	}
 	return result, nil
@@ -152,40 +158,40 @@ func (p *Publisher) Withdraw(ctx context.Context, connection types.NamespacedNam
 }
 
 // apply makes the Secret of the desired name as desired.
-func (p *Publisher) apply(ctx context.Context, want *corev1.Secret, uid types.UID) (Outcome, error) {
+func (p *Publisher) apply(ctx context.Context, want *wanted) (Outcome, error) {
 	existing := &corev1.Secret{}
-	err := p.cached.Get(ctx, client.ObjectKeyFromObject(want), existing)
+	err := p.cached.Get(ctx, client.ObjectKeyFromObject(want.Secret), existing)
 	switch {
 	case apierrors.IsNotFound(err):
-		return p.create(ctx, want, uid)
+		return p.create(ctx, want)
 	case err != nil:
-		return Unchanged, fmt.Errorf("read Secret %s: %w", client.ObjectKeyFromObject(want), err)
+		return Unchanged, fmt.Errorf("read Secret %s: %w", client.ObjectKeyFromObject(want.Secret), err)
 	case !p.own.Visible(existing):
 		return Unchanged, apierrors.NewConflict(corev1.Resource("secrets"), existing.Name, errors.New("the cache does not show our last write yet"))
 	}
-	return p.converge(ctx, existing, want, uid)
+	return p.converge(ctx, existing, want)
 }
 
 // create also finds the Secret that the cache does not show: it is younger than the cache, or without our label.
-func (p *Publisher) create(ctx context.Context, want *corev1.Secret, uid types.UID) (Outcome, error) {
+func (p *Publisher) create(ctx context.Context, want *wanted) (Outcome, error) {
 	err := p.writer.Create(ctx, want.DeepCopy())
 	if err == nil {
 		return Created, nil
 	}
 	if !apierrors.IsAlreadyExists(err) {
-		return Unchanged, writeError("create", err, want)
+		return Unchanged, writeError("create", err, want, nil)
 	}
 	existing := &corev1.Secret{}
-	if err := p.live.Get(ctx, client.ObjectKeyFromObject(want), existing); err != nil {
-		return Unchanged, fmt.Errorf("read Secret %s: %w", client.ObjectKeyFromObject(want), err)
+	if err := p.live.Get(ctx, client.ObjectKeyFromObject(want.Secret), existing); err != nil {
+		return Unchanged, fmt.Errorf("read Secret %s: %w", client.ObjectKeyFromObject(want.Secret), err)
 	}
-	return p.converge(ctx, existing, want, uid)
+	return p.converge(ctx, existing, want)
 }
 
 // converge brings an existing Secret to what is wanted.
-func (p *Publisher) converge(ctx context.Context, existing, want *corev1.Secret, uid types.UID) (Outcome, error) {
-	if !isOwned(existing, uid) {
-		return Unchanged, conflict(existing, want)
+func (p *Publisher) converge(ctx context.Context, existing *corev1.Secret, want *wanted) (Outcome, error) {
+	if !isOwned(existing, want.owner) {
+		return Unchanged, conflict(existing, want.Secret)
 	}
 	if err := terminating(existing); err != nil {
 		return Unchanged, err
@@ -196,7 +202,7 @@ func (p *Publisher) converge(ctx context.Context, existing, want *corev1.Secret,
 	}
 	update := existing.DeepCopy()
 	update.Data = want.Data
-	if changed := mergeMetadata(update, want); !changed && sameData {
+	if changed := mergeMetadata(update, want.Secret); !changed && sameData {
 		return Unchanged, nil
 	}
 	// The resource version of what was read makes this fail when the Secret has changed since.
@@ -209,11 +215,11 @@ func (p *Publisher) converge(ctx context.Context, existing, want *corev1.Secret,
 
 // replace deletes and creates. First it asks whether the new Secret would be accepted, so that a wrong type does not
 // cost the workload the Secret that it has.
-func (p *Publisher) replace(ctx context.Context, existing, want *corev1.Secret) (Outcome, error) {
+func (p *Publisher) replace(ctx context.Context, existing *corev1.Secret, want *wanted) (Outcome, error) {
 	kept, replacement := existing.DeepCopy(), want.DeepCopy()
 	replacement.Labels, replacement.Annotations = kept.Labels, kept.Annotations
 	replacement.OwnerReferences = kept.OwnerReferences
-	mergeMetadata(replacement, want)
+	mergeMetadata(replacement, want.Secret)
 
 	// The API server looks for the name last, after validation and admission.
 	err := p.writer.Create(ctx, replacement.DeepCopy(), client.DryRunAll)
@@ -231,8 +237,8 @@ func (p *Publisher) replace(ctx context.Context, existing, want *corev1.Secret) 
 }
 
 // deleteOthers removes what an earlier name of the Secret left behind.
-func (p *Publisher) deleteOthers(ctx context.Context, kept *corev1.Secret, uid types.UID) error {
-	owned, err := p.owned(ctx, kept.Namespace, uid)
+func (p *Publisher) deleteOthers(ctx context.Context, kept *wanted) error {
+	owned, err := p.owned(ctx, kept.Namespace, kept.owner)
 	if err != nil {
 		return err
 	}
@@ -297,11 +303,11 @@ func (p *Publisher) delete(ctx context.Context, secret *corev1.Secret) error {
 }
 
 // remember stores what is published now and tells whether it was the same before.
-func (p *Publisher) remember(uid types.UID, secret *corev1.Secret) bool {
-	now := digest(secret)
+func (p *Publisher) remember(want *wanted) bool {
+	now := digest(want.Secret)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	before, known := p.published[uid]
-	p.published[uid] = now
+	before, known := p.published[want.owner]
+	p.published[want.owner] = now
 	return known && before == now
 }

@@ -231,7 +231,7 @@ func TestPublishWhileTheCacheLags(t *testing.T) {
 }
 
 func TestPublishLeavesForeignSecretsAlone(t *testing.T) {
-	labelled := func(s *corev1.Secret) { s.Labels = render(desired()).Labels }
+	labelled := func(s *corev1.Secret) { s.Labels = rendered(desired()).Labels }
 	for _, test := range []struct {
 		reason   string
 		existing *corev1.Secret

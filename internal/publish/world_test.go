@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/publish/render"
 	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
 
@@ -140,9 +141,18 @@ func (c cache) List(ctx context.Context, list client.ObjectList, opts ...client.
 	return c.reader().List(ctx, list, opts...)
 }
 
+// rendered is the Secret that a connection should have; its template, if any, works.
+func rendered(d Desired) *corev1.Secret {
+	want, err := newWanted(d, render.New())
+	if err != nil {
+		panic(err)
+	}
+	return want.Secret
+}
+
 // published is the Secret of a connection as the API server has it.
 func published(d Desired, edits ...func(*corev1.Secret)) *corev1.Secret {
-	secret := render(d)
+	secret := rendered(d)
 	secret.UID = types.UID("uid-of-" + secret.Name)
 	for _, edit := range edits {
 		edit(secret)
