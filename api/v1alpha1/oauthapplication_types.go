@@ -197,7 +197,7 @@ type ParameterValue string
 // value, which may be the whole beginning of it. Plain http is refused unless the administrator allows the host with
 // --allow-private-networks.
 // +kubebuilder:validation:MaxLength=2048
-// +kubebuilder:validation:XValidation:rule="!self.contains('#') && !self.contains('@') && (self.startsWith('{') || (isURL(self.replace('{', '').replace('}', '')) && url(self.replace('{', '').replace('}', '')).getScheme() in ['https', 'http']))",message="must be an absolute https URL without user name or fragment"
+// +kubebuilder:validation:XValidation:rule="!self.contains('#') && !self.contains('@') && (self.startsWith('{') || (isURL(self.replace('{', ”).replace('}', ”)) && url(self.replace('{', ”).replace('}', ”)).getScheme() in ['https', 'http']))",message="must be an absolute https URL without user name or fragment"
 type EndpointURL string
 
 // Endpoints are the provider's URLs.

@@ -400,6 +400,9 @@ type DeviceAuthorization struct {
 	UserCode string `json:"userCode"`
 	// VerificationURI to open.
 	VerificationURI string `json:"verificationURI"`
+	// VerificationURIComplete is the same with the code in it, where the provider gives one.
+	// +optional
+	VerificationURIComplete string `json:"verificationURIComplete,omitempty"`
 	// ExpiresAt is when the code ends.
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`

@@ -3,6 +3,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -176,7 +177,7 @@ func (f Facts) unheldVerdict(p Publication, now time.Time) verdict {
 	case p.Problem != nil:
 		return verdict{Verdict: *p.Problem, phase: Pending}
 	case f.Input.State == InputMissing:
-		return verdict{Verdict: Verdict{Reason: v1alpha1.ReasonSecretNotFound, Message: f.Input.Missing}, phase: Pending}
+		return verdict{Verdict: Verdict{Reason: f.Input.missingReason(), Message: f.Input.Missing}, phase: Pending}
 	case f.GrantType == DeviceCode:
 		return f.deviceVerdict(now)
 	case f.GrantType == AuthorizationCode && f.Input.State == InputNone && f.Input.NeedsGateway:
@@ -284,13 +285,10 @@ func (f Facts) heldVerdict(p Publication, now time.Time) verdict {
 
 // lapsed tells that the access token has expired and nothing is left to get another one with.
 func (f Facts) lapsed(now time.Time) bool {
-	return f.Record.Held() && f.Record.Expiry.Passed(now) && f.renewal(now) == Wait
+	return f.Record.Held() && f.Record.Expiry.Passed(now) && f.renewal(now) == Wait && !f.GrantType.issues()
 }
 
 func (f Facts) lapse() Verdict {
-	if f.GrantType.issues() {
-		return Verdict{Reason: v1alpha1.ReasonSecretNotFound, Message: "the access token has expired, and there is nothing to get another one with: " + f.Input.Missing}
-	}
 	return Verdict{
 		Reason: v1alpha1.ReasonTokenExpired, Stalled: true,
 		Message: "the access token has expired and the provider gave no refresh token; " + f.remedy(),
@@ -308,6 +306,8 @@ func (f Facts) expiredVerdict() Verdict {
 		return Verdict{Reason: v1alpha1.ReasonSuspended, Message: state + "; spec.suspend is true, so the provider is not asked for a new one"}
 	case f.Blocked != nil:
 		return Verdict{Reason: f.Blocked.Reason, Message: state + "; " + f.Blocked.Message, Stalled: f.Blocked.Stalled}
+	case f.GrantType.issues() && f.Input.State == InputMissing:
+		return Verdict{Reason: f.Input.missingReason(), Message: state + "; " + f.Input.Missing}
 	case f.Pause != nil:
 		return Verdict{Reason: f.Pause.Reason, Message: state + "; the provider does not accept the client: " + f.Pause.Message}
 	case failure != nil:
@@ -315,6 +315,8 @@ func (f Facts) expiredVerdict() Verdict {
 	}
 	return Verdict{Reason: v1alpha1.ReasonProgressing, Message: state + "; the provider is being asked for a new one"}
 }
+
+func (i Input) missingReason() string { return cmp.Or(i.MissingReason, v1alpha1.ReasonSecretNotFound) }
 
 func (f Facts) authorized(now time.Time) Condition {
 	r, failure := f.Record, f.failure()

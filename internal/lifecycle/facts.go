@@ -89,8 +89,8 @@ type Input struct {
 	State InputState
 	// Hash identifies the value, Version the Secret's version that held it.
 	Hash, Version string
-	// Missing says what is missing.
-	Missing string
+	// Missing says what is missing, MissingReason under which reason; empty: a Secret.
+	Missing, MissingReason string
 	// NeedsGateway : a person has to act and there is no gateway.
 	NeedsGateway bool
 }
