@@ -88,7 +88,7 @@ func parseTime(text string) time.Time {
 		// The year 9999, the last one that RFC 3339 can write.
 		mostSeconds = 253402300799
 	)
-	if text == "" || len(text) > longestNumber || strings.Trim(text, "0123456789.") != "" {
+	if text == "" || len(text) > longestNumber || strings.Trim(text, "0123456789.+eE") != "" {
 		return time.Time{}
 	}
 	number, err := strconv.ParseFloat(text, 64)

@@ -49,8 +49,7 @@ type ResponseMapping struct {
 	capture         map[string]*path
 }
 
-// NewResponseMapping parses the paths. The error names the member, as MappingOptions calls it, and what is wrong with its
-// path.
+// NewResponseMapping parses the paths. The error names the member and says what is wrong with its path.
 func NewResponseMapping(o MappingOptions) (*ResponseMapping, error) {
 	mapping := &ResponseMapping{
 		errorCodes: maps.Clone(o.ErrorCodes), successValue: o.SuccessValue, defaultLifetime: o.DefaultLifetime,
@@ -60,18 +59,18 @@ func NewResponseMapping(o MappingOptions) (*ResponseMapping, error) {
 		name, path string
 		parsed     **path
 	}{
-		{"AccessToken", o.AccessToken, &mapping.accessToken},
-		{"RefreshToken", o.RefreshToken, &mapping.refreshToken},
-		{"TokenType", o.TokenType, &mapping.tokenType},
-		{"ExpiresIn", o.ExpiresIn, &mapping.expiresIn},
-		{"ExpiresAt", o.ExpiresAt, &mapping.expiresAt},
-		{"RefreshTokenExpiresIn", o.RefreshTokenExpiresIn, &mapping.refreshTokenExpiresIn},
-		{"Scope", o.Scope, &mapping.scope},
-		{"ID", o.ID, &mapping.id},
-		{"Subject", o.Subject, &mapping.subject},
-		{"Error", o.Error, &mapping.code},
-		{"ErrorDescription", o.ErrorDescription, &mapping.description},
-		{"SuccessPath", o.SuccessPath, &mapping.success},
+		{"accessToken", o.AccessToken, &mapping.accessToken},
+		{"refreshToken", o.RefreshToken, &mapping.refreshToken},
+		{"tokenType", o.TokenType, &mapping.tokenType},
+		{"expiresIn", o.ExpiresIn, &mapping.expiresIn},
+		{"expiresAt", o.ExpiresAt, &mapping.expiresAt},
+		{"refreshTokenExpiresIn", o.RefreshTokenExpiresIn, &mapping.refreshTokenExpiresIn},
+		{"scope", o.Scope, &mapping.scope},
+		{"id", o.ID, &mapping.id},
+		{"subject", o.Subject, &mapping.subject},
+		{"error", o.Error, &mapping.code},
+		{"errorDescription", o.ErrorDescription, &mapping.description},
+		{"successPath", o.SuccessPath, &mapping.success},
 	} {
 		if member.path == "" {
 			continue
@@ -85,11 +84,19 @@ func NewResponseMapping(o MappingOptions) (*ResponseMapping, error) {
 	for _, name := range slices.Sorted(maps.Keys(o.Capture)) {
 		parsed, err := parsePath(o.Capture[name])
 		if err != nil {
-			return nil, fmt.Errorf("Capture %s: %w", name, err)
+			return nil, fmt.Errorf("capture %s: %w", name, err)
 		}
 		mapping.capture[name] = parsed
 	}
 	return mapping, nil
+}
+
+// errors is the part of a mapping that holds for other answers than those with tokens.
+func (m *ResponseMapping) errors() *ResponseMapping {
+	if m == nil {
+		return nil
+	}
+	return &ResponseMapping{code: m.code, description: m.description, errorCodes: m.errorCodes}
 }
 
 // reading is an answer under a mapping.
@@ -115,12 +122,12 @@ func (r reading) text(path *path, member string) string {
 	return path.text(r.root)
 }
 
+// secret is a token as it came: a string, or a number.
 func (r reading) secret(path *path, member string) sensitive.String {
-	text := r.text(path, member)
-	if strings.TrimSpace(text) == "" {
-		return sensitive.String{}
+	if path == nil {
+		return r.document.secret(member)
 	}
-	return sensitive.New(text)
+	return sensitive.New(path.find(r.root, isToken))
 }
 
 // secrets are the tokens in the answer, which no error may repeat.
@@ -237,7 +244,7 @@ func (r reading) refusal() (refusal, bool) {
 func (r reading) said() (refusal, bool) {
 	found, ok := r.document.refusal()
 	if r.mapping.code != nil {
-		if code := r.mapping.code.text(r.root); !meansNoError(code) {
+		if code := r.mapping.code.find(r.root, isCode); code != "" {
 			found.code, ok = code, true
 		}
 	}
@@ -255,14 +262,8 @@ func (r reading) said() (refusal, bool) {
 	return found, ok
 }
 
-// meansNoError knows the values that providers put where an error code would be.
-func meansNoError(code string) bool {
-	switch code {
-	case "", "0", "false":
-		return true
-	}
-	return false
-}
+// isCode leaves out what providers put where an error code would be to say that there is none. A truth value is no code.
+func isCode(node *yaml.Node) bool { return isToken(node) && node.Value != "0" }
 
 func (r reading) usable(response TokenResponse) error {
 	switch {

@@ -131,7 +131,7 @@ func (d draft) message() (message, error) {
 	sent := message{
 		method: cmp.Or(d.method, http.MethodPost), url: d.url,
 		secrets:     confidential(d.client, parameters, d.headers),
-		credentials: credentials(d.client, parameters),
+		credentials: credentials(d.client, parameters, d.headers),
 	}
 	if !authorization.IsEmpty() {
 		sent.secrets = append(sent.secrets, authorizationSecret(authorization))

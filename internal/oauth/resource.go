@@ -35,7 +35,7 @@ type Resource struct {
 func (r Resource) IsJSON() bool { return r.root != nil }
 
 // Text returns the first string, number or truth value that the path (RFC 9535) selects and that is not blank. It is ""
-// without one, and for a value that is longer than 4 KiB, is not printable, or contains what was sent in a header. A path
+// without one, and for a value that is longer than 4 KiB, is not printable, or contains a credential that was sent in a header. A path
 // that cannot be parsed selects nothing: CheckPath tells.
 func (r Resource) Text(path string) string {
 	parsed, err := parsePath(path)
@@ -90,7 +90,7 @@ func (c *Caller) Get(ctx context.Context, transport http.RoundTripper, request R
 	if found.root != nil && !found.whole && got.status <= 299 {
 		return Resource{}, c.unread(got, sent, errors.New("it breaks off"))
 	}
-	resource := Resource{Status: got.status, secrets: sent.secrets}
+	resource := Resource{Status: got.status, secrets: sent.credentials}
 	if found.whole {
 		resource.root = found.root
 	}

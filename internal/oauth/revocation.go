@@ -36,6 +36,9 @@ type RevocationRequest struct {
 	Bearer bool
 	// Anonymous sends no client authentication.
 	Anonymous bool
+	// Response says where an answer has an error and what its codes mean; nil means as in the standard. A revocation that
+	// is refused with invalid_grant was not needed. The other parts of the mapping are not used.
+	Response *ResponseMapping
 }
 
 // Revoke asks the provider to end a token (RFC 7009) and returns nil when it says that it did, which includes tokens it
@@ -49,7 +52,7 @@ func (c *Caller) Revoke(ctx context.Context, transport http.RoundTripper, reques
 	if failure != nil {
 		return failure
 	}
-	if got.status >= 200 && got.status <= 299 && !got.saysError() {
+	if got.status >= 200 && got.status <= 299 && !got.saysError(sent.mapping) {
 		return nil
 	}
 	refused := c.refused(got, sent)
@@ -64,10 +67,13 @@ func (c *Caller) Revoke(ctx context.Context, transport http.RoundTripper, reques
 
 // saysError tells a success that is none. A body that cannot be read says nothing: that of a revocation has no meaning
 // (RFC 7009, section 2.2).
-func (a answer) saysError() bool {
+func (a answer) saysError(mapping *ResponseMapping) bool {
 	found, err := a.document()
-	_, ok := found.refusal()
-	return err == nil && ok
+	if err != nil {
+		return false
+	}
+	_, ok := found.read(mapping).said()
+	return ok
 }
 
 func (r RevocationRequest) message() (message, error) {
@@ -90,5 +96,6 @@ func (r RevocationRequest) message() (message, error) {
 	}
 	sent, err := draft.message()
 	sent.secrets = append(slices.Clone(sent.secrets), r.Token)
+	sent.mapping = r.Response.errors()
 	return sent, err
 }

@@ -57,14 +57,24 @@ func authorizationSecret(authorization sensitive.String) sensitive.String {
 	return sensitive.New(secret)
 }
 
+const minHeaderCredential = 20
+
 // credentials lists the secrets that are worth something by themselves: a captured value may well contain a tenant's name
 // that was sent as a parameter, but never one of these.
-func credentials(client Client, sent []named) []sensitive.String {
+func credentials(client Client, sent []named, headers []Header) []sensitive.String {
 	secrets := []sensitive.String{client.Secret, client.Assertion}
 	for _, parameter := range sent {
 		switch parameter.standard {
 		case "code", "code_verifier", "refresh_token", "device_code", "assertion", "subject_token", "actor_token", "token":
 			secrets = append(secrets, parameter.Value)
+		}
+	}
+	for _, header := range headers {
+		for _, secret := range headerSecrets(header) {
+			// Shorter ones are versions and names.
+			if len(secret.Reveal()) >= minHeaderCredential {
+				secrets = append(secrets, secret)
+			}
 		}
 	}
 	return secrets

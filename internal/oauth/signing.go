@@ -118,6 +118,9 @@ func newSigningKey(key any) (*SigningKey, error) {
 		}
 		return &SigningKey{key: key, algorithms: []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}}, nil
 	case *ecdsa.PrivateKey:
+		if !isPair(key) {
+			return nil, errors.New("the key of an elliptic curve is not valid")
+		}
 		switch key.Curve {
 		case elliptic.P256():
 			return &SigningKey{key: key, algorithms: []string{"ES256"}}, nil
@@ -128,13 +131,29 @@ func newSigningKey(key any) (*SigningKey, error) {
 		}
 		return nil, errors.New("the curve of the key is not supported; P-256, P-384, P-521 and Ed25519 are")
 	case ed25519.PrivateKey:
+		if len(key) != ed25519.PrivateKeySize || !ed25519.NewKeyFromSeed(key.Seed()).Equal(key) {
+			return nil, errors.New("the Ed25519 key is not valid")
+		}
 		return &SigningKey{key: key, algorithms: []string{"EdDSA"}}, nil
 	}
 	return nil, errors.New("the kind of key is not supported; RSA, P-256, P-384, P-521 and Ed25519 are")
 }
 
-// Public returns the public key, for those who register it at a provider and for tests.
-func (k *SigningKey) Public() crypto.PublicKey { return k.key.Public() }
+// isPair tells whether the two halves of a key belong together, which a JWK leaves open. A curve that is not supported
+// counts as a pair.
+func isPair(key *ecdsa.PrivateKey) bool {
+	switch key.Curve {
+	case elliptic.P256(), elliptic.P384(), elliptic.P521():
+	default:
+		return true
+	}
+	private, err := key.ECDH()
+	if err != nil {
+		return false
+	}
+	public, err := key.PublicKey.ECDH()
+	return err == nil && private.PublicKey().Equal(public)
+}
 
 // SignOptions say how a JWT is signed.
 type SignOptions struct {

@@ -5,6 +5,8 @@ package oauth
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -49,8 +51,9 @@ func parseTree(body []byte) tree {
 // treeOf makes a tree of the members of a form.
 func treeOf(members map[string]json.RawMessage) tree {
 	root := newNode(yaml.MappingNode, tagObject, "", 0)
-	for name, raw := range members {
-		root.Content = append(root.Content, newNode(yaml.ScalarNode, tagString, name, 1), newNode(yaml.ScalarNode, tagString, scalar(raw), 1))
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		value := newNode(yaml.ScalarNode, tagString, scalar(members[name]), 1)
+		root.Content = append(root.Content, newNode(yaml.ScalarNode, tagString, name, 1), value)
 	}
 	return tree{root: root, whole: true}
 }
