@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -35,11 +36,17 @@ func (s *Server) NewCode(clientID, redirectURI string, scopes []string, challeng
 // NewCodeAt is NewCode for a server that runs elsewhere, at the address base.
 // The client must not follow redirects.
 func NewCodeAt(client *http.Client, base, clientID, redirectURI string, scopes []string, challenge string) (code, verifier string, err error) {
+	return NewCodeWith(client, base, clientID, redirectURI, scopes, challenge, nil)
+}
+
+// NewCodeWith is NewCodeAt with further parameters in the authorization request.
+func NewCodeWith(client *http.Client, base, clientID, redirectURI string, scopes []string, challenge string, more url.Values) (code, verifier string, err error) {
 	if challenge == "" {
 		verifier, challenge = NewPKCE()
 	}
 	state := rand.Text()
 	query := authorizationRequest(clientID, redirectURI, scopes, challenge, state)
+	maps.Copy(query, more)
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, base+"/authorize?"+query.Encode(), nil)
 	if err != nil {
 		return "", "", err

@@ -6,6 +6,7 @@ package harness
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/pem"
 	"io"
 	"log"
@@ -21,7 +22,7 @@ type Client struct {
 	// Secret makes the client confidential; without one it is public.
 	Secret string
 	// AuthMethod is the one accepted method, client_secret_basic or
-	// client_secret_post. Empty accepts both.
+	// client_secret_post, or another that the server knows. Empty accepts all.
 	AuthMethod string
 	// RedirectURIs are matched exactly, except that an IP loopback one matches
 	// any port (RFC 8252 section 7.3) where the server knows that rule.
@@ -128,6 +129,8 @@ func Listen(o Options, build func(url string) http.Handler) (*Server, error) {
 		inner.Start()
 		return s, nil
 	}
+	// Clients may show a certificate; whether it counts is the server's business.
+	inner.TLS = &tls.Config{ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12}
 	inner.StartTLS()
 	s.CAPEM = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: inner.Certificate().Raw})
 	return s, nil

@@ -44,11 +44,11 @@ func (s *Server) authorize(x *exchange) answer {
 		back.Set("error", "unsupported_response_type")
 	case !allowed(c, form.Get("scope")):
 		back.Set("error", "invalid_scope")
-	case form.Get("code_challenge") == "" && (s.options.RequirePKCE || c.Secret == ""),
+	case form.Get("code_challenge") == "" && (s.options.RequirePKCE || s.public(c)),
 		form.Get("code_challenge") != "" && method != "S256":
 		back.Set("error", "invalid_request")
 	default:
-		back.Set("code", s.newCode(c, form))
+		back.Set("code", s.newCode(x, c))
 	}
 	if form.Has("state") {
 		back.Set("state", form.Get("state"))
@@ -61,10 +61,20 @@ func (s *Server) authorize(x *exchange) answer {
 	return answer{status: http.StatusFound, header: http.Header{"Location": {target.String()}}}
 }
 
-func (s *Server) newCode(c harness.Client, form url.Values) string {
+// subjectOf is the user who consents: the one that the request names, or else
+// the server's.
+func (s *Server) subjectOf(x *exchange) string {
+	if hint := x.parsed.Form.Get("login_hint"); hint != "" {
+		return hint
+	}
+	return s.options.Subject
+}
+
+func (s *Server) newCode(x *exchange, c harness.Client) string {
+	form, subject := x.parsed.Form, s.subjectOf(x)
 	value := secret("code-")
 	s.vault.codes[value] = &code{
-		grant:       &grant{clientID: c.ID, subject: s.options.Subject, scope: form.Get("scope")},
+		grant:       &grant{clientID: c.ID, subject: subject, scope: s.consented(subject, form.Get("scope"))},
 		redirectURI: form.Get("redirect_uri"),
 		challenge:   form.Get("code_challenge"),
 		expires:     s.now().Add(s.options.CodeLifetime),
@@ -73,7 +83,8 @@ func (s *Server) newCode(c harness.Client, form url.Values) string {
 	return value
 }
 
-// client authenticates the client by RFC 6749 section 2.3.1.
+// client authenticates the client by RFC 6749 section 2.3.1, by an assertion
+// (RFC 7523) or by a certificate (RFC 8705).
 func (s *Server) client(x *exchange) (harness.Client, bool) {
 	method := x.entry.AuthMethod
 	id, secret, basic := record.BasicAuth(x.r)
@@ -81,15 +92,22 @@ func (s *Server) client(x *exchange) (harness.Client, bool) {
 		id, secret = x.parsed.Form.Get("client_id"), x.parsed.Form.Get("client_secret")
 	}
 	c, known := s.clients[id]
-	if !known || c.Secret != secret || (c.AuthMethod != "" && c.AuthMethod != method) {
+	if !known || (c.AuthMethod != "" && c.AuthMethod != method) {
 		return harness.Client{}, false
 	}
-	return c, true
+	switch method {
+	case PrivateKeyJWT:
+		return c, s.asserts(x, c)
+	case TLSClientAuth:
+		// A certificate that a public client happens to show proves nothing, and harms nothing.
+		return c, s.public(c) || s.certified(x, c)
+	}
+	return c, c.Secret == secret && (secret != "" || s.public(c))
 }
 
 func (s *Server) token(x *exchange) answer {
 	c, ok := s.client(x)
-	if !ok {
+	if !ok && (x.entry.GrantType != JWTBearerGrant || x.entry.AuthMethod != "") {
 		return refuse(http.StatusUnauthorized, "invalid_client", "client authentication failed")
 	}
 	switch x.entry.GrantType {
@@ -98,16 +116,26 @@ func (s *Server) token(x *exchange) answer {
 	case "refresh_token":
 		return s.refreshGrant(x, c)
 	case "client_credentials":
-		scope := x.parsed.Form.Get("scope")
-		if c.Secret == "" {
-			return refuse(http.StatusBadRequest, "unauthorized_client", "a public client has no credentials")
-		}
-		if !allowed(c, scope) {
-			return refuse(http.StatusBadRequest, "invalid_scope", "the client may not have this scope")
-		}
-		return s.issue(&grant{clientID: c.ID, subject: c.ID, scope: scope}, scope, false)
+		return s.clientCredentials(x, c)
+	case DeviceCodeGrant:
+		return s.pollDevice(x, c)
+	case JWTBearerGrant:
+		return s.grantByAssertion(x, c)
+	case TokenExchangeGrant:
+		return s.exchangeToken(x, c)
 	}
-	return refuse(http.StatusBadRequest, "unsupported_grant_type", "")
+	return s.extended(x, c)
+}
+
+func (s *Server) clientCredentials(x *exchange, c harness.Client) answer {
+	scope := x.parsed.Form.Get("scope")
+	if s.public(c) {
+		return refuse(http.StatusBadRequest, "unauthorized_client", "a public client has no credentials")
+	}
+	if !allowed(c, scope) {
+		return refuse(http.StatusBadRequest, "invalid_scope", "the client may not have this scope")
+	}
+	return s.issue(&grant{clientID: c.ID, subject: c.ID, scope: scope}, scope, false)
 }
 
 // exchangeCode redeems a code once (RFC 6749 section 4.1.3). A second time
@@ -130,7 +158,13 @@ func (s *Server) exchangeCode(x *exchange, c harness.Client) answer {
 	if !verifies(form.Get("code_verifier"), value.challenge) {
 		return refuse(http.StatusBadRequest, "invalid_grant", "code_verifier does not match")
 	}
-	return s.issue(value.grant, value.grant.scope, !x.keepRefresh)
+	return s.issueFirst(x, value.grant)
+}
+
+// issueFirst answers with the first tokens of what a person consented to.
+func (s *Server) issueFirst(x *exchange, g *grant) answer {
+	g.consented = true
+	return s.issue(g, g.scope, !x.keepRefresh && !s.accounts[g.subject].NoRefreshToken)
 }
 
 // verifies checks PKCE's S256 method (RFC 7636 section 4.6).
@@ -162,7 +196,7 @@ func (s *Server) refreshGrant(x *exchange, c harness.Client) answer {
 		}
 		scope = asked
 	}
-	if x.keepRefresh {
+	if x.keepRefresh || s.accounts[old.grant.subject].KeepsRefreshToken {
 		return s.issue(old.grant, scope, false)
 	}
 	old.spent = true
@@ -173,7 +207,7 @@ func (s *Server) refreshGrant(x *exchange, c harness.Client) answer {
 func (s *Server) issue(g *grant, scope string, withRefresh bool) answer {
 	now, lifetime := s.now(), s.options.AccessTokenLifetime
 	access := secret("access-")
-	s.vault.access[access] = &accessToken{grant: g, expires: now.Add(lifetime)}
+	s.vault.access[access] = &accessToken{grant: g, scope: scope, expires: now.Add(lifetime)}
 	s.Issue(access)
 	fields := map[string]any{
 		"access_token": access,
@@ -191,6 +225,15 @@ func (s *Server) issue(g *grant, scope string, withRefresh bool) answer {
 		s.Issue(refresh)
 		fields["refresh_token"] = refresh
 	}
+	if g.consented && s.identity.enabled && slices.Contains(strings.Fields(scope), "openid") {
+		token, err := s.idToken(g, lifetime)
+		if err != nil {
+			// Only claims of a script that JSON has no form for lead here.
+			return refuse(http.StatusInternalServerError, "server_error", err.Error())
+		}
+		fields["id_token"] = token
+	}
+	set(fields, s.accounts[g.subject].Fields)
 	return answer{status: http.StatusOK, fields: fields}
 }
 
@@ -202,13 +245,25 @@ func (s *Server) revoke(x *exchange) answer {
 		return refuse(http.StatusUnauthorized, "invalid_client", "client authentication failed")
 	}
 	token := x.parsed.Credential
-	if t := s.vault.refresh[token]; t != nil && t.grant.clientID == c.ID {
+	if t := s.vault.refresh[token]; t != nil && t.grant.belongsTo(c) {
 		t.grant.dead = true
+		s.revokeTogether(t.grant)
 	}
-	if t := s.vault.access[token]; t != nil && t.grant.clientID == c.ID {
+	if t := s.vault.access[token]; t != nil && t.grant.belongsTo(c) {
 		t.revoked = true
+		s.revokeTogether(t.grant)
 	}
 	return answer{status: http.StatusOK}
+}
+
+// belongsTo says whether the client may revoke the grant. One that came of a
+// bare assertion is nobody's own.
+func (g *grant) belongsTo(c harness.Client) bool { return g.clientID == c.ID || g.clientID == "" }
+
+func (s *Server) revokeTogether(g *grant) {
+	if s.accounts[g.subject].RevokedTogether {
+		s.vault.killAccount(g.clientID, g.subject)
+	}
 }
 
 // introspect follows RFC 7662.
@@ -220,9 +275,12 @@ func (s *Server) introspect(x *exchange) answer {
 	if g == nil {
 		return answer{status: http.StatusOK, fields: map[string]any{"active": false}}
 	}
-	return answer{status: http.StatusOK, fields: map[string]any{
-		"active": true, "client_id": g.clientID, "sub": g.subject, "scope": g.scope,
-	}}
+	fields := map[string]any{"active": true, "client_id": g.clientID, "sub": g.subject, "scope": g.scope}
+	if t := s.vault.access[x.parsed.Credential]; t != nil {
+		fields["exp"] = t.expires.Unix()
+		fields["scope"] = t.scope
+	}
+	return answer{status: http.StatusOK, fields: fields}
 }
 
 // userInfo tells a bearer who it speaks for.
@@ -234,7 +292,18 @@ func (s *Server) userInfo(x *exchange) answer {
 			header: http.Header{"WWW-Authenticate": {`Bearer error="invalid_token"`}},
 		}
 	}
-	return answer{status: http.StatusOK, fields: map[string]any{"sub": g.subject}}
+	fields := map[string]any{"sub": g.subject}
+	set(fields, s.accounts[g.subject].UserInfo)
+	return answer{status: http.StatusOK, fields: fields}
+}
+
+// keys publishes what verifies ID tokens.
+func (s *Server) keys(*exchange) answer {
+	set, err := s.identity.keySet()
+	if err != nil {
+		return refuse(http.StatusInternalServerError, "server_error", err.Error())
+	}
+	return answer{status: http.StatusOK, fields: set}
 }
 
 func allowed(c harness.Client, scope string) bool { return subset(scope, c.Scopes) }

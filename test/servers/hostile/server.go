@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package hostile is a scriptable OAuth server. Left alone it is correct: codes
-// with PKCE, client credentials, refresh rotation whose reuse detection kills
-// the family, revocation, introspection, discovery. A script makes it fail in
-// the ways that providers fail.
+// with PKCE, client credentials, device codes, assertions, token exchange,
+// refresh rotation whose reuse detection kills the family, revocation,
+// introspection, discovery; clients with secrets, keys or certificates. A script
+// makes it fail in the ways that providers fail.
 package hostile
 
 import (
@@ -11,7 +12,9 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,7 +42,8 @@ const (
 )
 
 // Server is a running hostile server. It answers at /authorize, /token,
-// /revoke, /introspect, /userinfo and at both discovery paths.
+// /device_authorization, /device, /revoke, /introspect, /userinfo, /jwks and at
+// both discovery paths, and under /mtls once more at those that clients call.
 type Server struct {
 	*harness.Server
 	*record.Log
@@ -50,22 +54,38 @@ type Server struct {
 	lean bool
 	hook atomic.Pointer[func(Stage, record.Request)]
 
-	mu      sync.Mutex // guards what follows
-	options Options
-	clients map[string]harness.Client
-	skew    time.Duration
-	vault   vault
+	mu             sync.Mutex // guards what follows
+	options        Options
+	clients        map[string]harness.Client
+	accounts       map[string]Account
+	trust          trust
+	identity       identity
+	extensions     map[string]func(ExtensionRequest) Approval
+	interval       time.Duration // between polls of a device
+	deviceLifetime time.Duration
+	skew           time.Duration
+	vault          vault
 }
 
 // Start starts a server; Close ends it, hanging requests included.
 func Start(o Options) (*Server, error) {
 	o = o.WithDefaults()
+	signer, err := newIdentity()
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
-		Log:     record.NewLog(o.Lean),
-		lean:    o.Lean,
-		options: o,
-		clients: map[string]harness.Client{},
-		vault:   newVault(),
+		Log:            record.NewLog(o.Lean),
+		lean:           o.Lean,
+		options:        o,
+		clients:        map[string]harness.Client{},
+		accounts:       map[string]Account{},
+		trust:          newTrust(),
+		identity:       signer,
+		extensions:     map[string]func(ExtensionRequest) Approval{},
+		interval:       deviceInterval,
+		deviceLifetime: deviceLifetime,
+		vault:          newVault(),
 	}
 	for _, c := range o.Clients {
 		if _, twice := s.clients[c.ID]; twice || c.ID == "" {
@@ -73,7 +93,6 @@ func Start(o Options) (*Server, error) {
 		}
 		s.clients[c.ID] = c
 	}
-	var err error
 	if s.Server, err = harness.Listen(o, s.routes); err != nil {
 		return nil, err
 	}
@@ -81,25 +100,68 @@ func Start(o Options) (*Server, error) {
 }
 
 func (s *Server) routes(url string) http.Handler {
-	metadata := harness.Metadata(url)
-	metadata["revocation_endpoint"] = url + "/revoke"
-	metadata["introspection_endpoint"] = url + "/introspect"
-	metadata["userinfo_endpoint"] = url + "/userinfo"
-	metadata["authorization_response_iss_parameter_supported"] = true
 	discovery := s.handle(record.Discovery, func(*exchange) answer {
-		fields := make(map[string]any, len(metadata))
-		maps.Copy(fields, metadata)
-		return answer{status: http.StatusOK, fields: fields}
+		return answer{status: http.StatusOK, fields: s.metadata(url)}
 	})
 	mux := http.NewServeMux()
 	mux.Handle("GET "+harness.OpenIDPath, discovery)
 	mux.Handle("GET "+harness.MetadataPath, discovery)
 	mux.Handle("/authorize", s.handle(record.Authorize, s.authorize))
-	mux.Handle("POST /token", s.handle(record.Token, s.token))
-	mux.Handle("POST /revoke", s.handle(record.Revoke, s.revoke))
-	mux.Handle("POST /introspect", s.handle(record.Introspect, s.introspect))
+	mux.Handle("GET /device", s.handle(record.Verification, s.verifyDevice))
+	mux.Handle("GET /jwks", s.handle(record.Keys, s.keys))
+	for _, prefix := range []string{"", aliasPrefix} {
+		mux.Handle("POST "+prefix+"/token", s.handle(record.Token, s.token))
+		mux.Handle("POST "+prefix+"/revoke", s.handle(record.Revoke, s.revoke))
+		mux.Handle("POST "+prefix+"/introspect", s.handle(record.Introspect, s.introspect))
+		mux.Handle("POST "+prefix+"/device_authorization", s.handle(record.DeviceAuthorization, s.authorizeDevice))
+	}
 	mux.Handle("/userinfo", s.handle(record.UserInfo, s.userInfo))
 	return mux
+}
+
+// aliasPrefix goes before the paths of endpoints that take client certificates;
+// see SeparateMTLS.
+const aliasPrefix = "/mtls"
+
+func (x *exchange) alias() bool { return strings.HasPrefix(x.r.URL.Path, aliasPrefix+"/") }
+
+// metadata is the discovery document as things stand. Called with mu held.
+func (s *Server) metadata(url string) map[string]any {
+	fields := harness.Metadata(url)
+	fields["revocation_endpoint"] = url + "/revoke"
+	fields["introspection_endpoint"] = url + "/introspect"
+	fields["userinfo_endpoint"] = url + "/userinfo"
+	fields["device_authorization_endpoint"] = url + "/device_authorization"
+	fields["authorization_response_iss_parameter_supported"] = true
+	grants := []string{
+		"authorization_code", "refresh_token", "client_credentials", DeviceCodeGrant, JWTBearerGrant, TokenExchangeGrant,
+	}
+	fields["grant_types_supported"] = append(grants, slices.Sorted(maps.Keys(s.extensions))...)
+	methods := []string{"client_secret_basic", "client_secret_post", "none"}
+	if len(s.trust.keys) > 0 {
+		methods = append(methods, PrivateKeyJWT)
+	}
+	if len(s.trust.certificates) > 0 {
+		methods = append(methods, TLSClientAuth, "self_signed_tls_client_auth")
+	}
+	fields["token_endpoint_auth_methods_supported"] = methods
+	if s.identity.enabled {
+		fields["jwks_uri"] = url + "/jwks"
+		fields["id_token_signing_alg_values_supported"] = []string{"ES256"}
+		fields["subject_types_supported"] = []string{"public"}
+	}
+	if s.trust.aliases {
+		aliases := map[string]any{}
+		for _, name := range []string{
+			"token_endpoint", "revocation_endpoint", "introspection_endpoint", "device_authorization_endpoint",
+		} {
+			if endpoint, ok := fields[name].(string); ok {
+				aliases[name] = url + aliasPrefix + strings.TrimPrefix(endpoint, url)
+			}
+		}
+		fields["mtls_endpoint_aliases"] = aliases
+	}
+	return fields
 }
 
 // exchange is one request under way.

@@ -12,6 +12,8 @@ import (
 type grant struct {
 	clientID, subject, scope string
 	dead                     bool
+	// consented: a person agreed, so that there can be an ID token.
+	consented bool
 }
 
 type code struct {
@@ -30,6 +32,7 @@ type refreshToken struct {
 
 type accessToken struct {
 	grant   *grant
+	scope   string // may be less than the grant's
 	expires time.Time
 	revoked bool
 }
@@ -39,6 +42,9 @@ type vault struct {
 	codes   map[string]*code
 	refresh map[string]*refreshToken
 	access  map[string]*accessToken
+	// devices are in order of arrival; deviceCodes finds them by their secret.
+	devices     []*device
+	deviceCodes map[string]*device
 }
 
 func newVault() vault {
@@ -46,6 +52,8 @@ func newVault() vault {
 		codes:   map[string]*code{},
 		refresh: map[string]*refreshToken{},
 		access:  map[string]*accessToken{},
+
+		deviceCodes: map[string]*device{},
 	}
 }
 
@@ -62,6 +70,21 @@ func (v *vault) grantOf(token string, now time.Time) *grant {
 		return t.grant
 	}
 	return nil
+}
+
+// killAccount ends every grant that the account gave to the client.
+func (v *vault) killAccount(clientID, subject string) {
+	kill := func(g *grant) {
+		if g.clientID == clientID && g.subject == subject {
+			g.dead = true
+		}
+	}
+	for _, t := range v.access {
+		kill(t.grant)
+	}
+	for _, t := range v.refresh {
+		kill(t.grant)
+	}
 }
 
 func expired(at, now time.Time) bool { return !at.IsZero() && !now.Before(at) }

@@ -51,7 +51,7 @@ func Parse(endpoint Endpoint, r *http.Request, lean bool) (Parsed, error) {
 		p.Credential = form.Get("token")
 	case UserInfo:
 		p.Credential = Bearer(r)
-	case Authorize, Discovery: // They take none.
+	case Authorize, Discovery, DeviceAuthorization, Verification, Keys: // They take none.
 	}
 	if !lean {
 		p.Request.Params = redacted(form)
@@ -119,6 +119,8 @@ func clientOf(r *http.Request, form url.Values) (id, method string) {
 		return id, "client_secret_post"
 	case Bearer(r) != "":
 		return id, "bearer"
+	case id != "" && r.TLS != nil && len(r.TLS.PeerCertificates) > 0:
+		return id, "tls_client_auth"
 	case id != "":
 		return id, "none"
 	}

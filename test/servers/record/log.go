@@ -26,6 +26,12 @@ const (
 	Introspect Endpoint = "introspect"
 	Discovery  Endpoint = "discovery"
 	UserInfo   Endpoint = "userinfo"
+	// DeviceAuthorization is where devices ask for a code, Verification where
+	// people approve them (RFC 8628 sections 3.1 and 3.3).
+	DeviceAuthorization Endpoint = "device_authorization"
+	Verification        Endpoint = "verification"
+	// Keys is the JWK Set.
+	Keys Endpoint = "jwks"
 )
 
 // NoAnswer is the Status of a request whose connection was cut, or whose
@@ -38,7 +44,8 @@ type Kind struct {
 	GrantType string // the grant_type parameter; empty outside the token endpoint
 	ClientID  string
 	// AuthMethod is client_secret_basic, client_secret_post, private_key_jwt,
-	// none (a bare client_id), bearer, or empty where nothing was sent.
+	// tls_client_auth (a bare client_id and a certificate, whoever issued it), none
+	// (a bare client_id), bearer, or empty where nothing was sent.
 	AuthMethod string
 	// Status is 0 until the answer begins, then the HTTP status, or NoAnswer.
 	Status int
