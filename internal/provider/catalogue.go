@@ -166,15 +166,12 @@ func yieldAuthentication(effective, spec *v1alpha1.OAuthApplicationSpec) {
 	if spec.Client.Authentication != "" {
 		return
 	}
-	switch effective.Client.Authentication {
-	case v1alpha1.ClientSecretBasic, v1alpha1.ClientSecretPost:
-		if spec.Client.SecretRef == nil {
-			effective.Client.Authentication = v1alpha1.ClientNone
-		}
-	case v1alpha1.ClientNone:
-		if spec.Client.SecretRef != nil {
-			effective.Client.Authentication = ""
-		}
+	secret := spec.Client.SecretRef != nil
+	switch method := effective.Client.Authentication; {
+	case !secret && (method == v1alpha1.ClientSecretBasic || method == v1alpha1.ClientSecretPost):
+		effective.Client.Authentication = v1alpha1.ClientNone
+	case secret && method == v1alpha1.ClientNone:
+		effective.Client.Authentication = ""
 	}
 }
 

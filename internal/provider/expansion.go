@@ -60,12 +60,12 @@ func (x *expansion) text(field, text string, lenient bool) (value sensitive.Stri
 		case !operators && !known:
 			return sensitive.String{}, false, &FieldError{Field: field, Message: "nothing has the name {" + name + "} here"}
 		case !operators && definition.input == nil && !lenient:
-			return sensitive.String{}, false, &FieldError{Field: field, Message: "it needs " + origin(name, x.defined) + ", which is not known"}
+			return sensitive.String{}, false, &FieldError{Field: field, Message: "it needs " + sourceOf(name, x.defined) + ", which is not known"}
 		default:
 			return sensitive.String{}, false, nil
 		}
 	}
-	filled, _ := fill(pieces, func(name string) string { return x.value(name).Reveal() })
+	filled := fill(pieces, func(name string) string { return x.value(name).Reveal() })
 	return sensitive.New(filled), filled != "", nil
 }
 

@@ -11,9 +11,9 @@ import (
 
 // overlay lays a spec over another one, see Catalogue.Effective. Both may be changed and share parts with the result.
 func overlay(base, over *v1alpha1.OAuthApplicationSpec) *v1alpha1.OAuthApplicationSpec {
-	merged := merge(reflect.ValueOf(*base), reflect.ValueOf(*over))
-	result, _ := merged.Interface().(v1alpha1.OAuthApplicationSpec) // merge keeps the type.
-	return &result
+	merged := new(v1alpha1.OAuthApplicationSpec)
+	reflect.ValueOf(merged).Elem().Set(merge(reflect.ValueOf(*base), reflect.ValueOf(*over)))
+	return merged
 }
 
 // merge walks the types of the API, so that a field added there is merged without a word here.

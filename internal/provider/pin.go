@@ -3,8 +3,10 @@
 package provider
 
 import (
+	"errors"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
@@ -40,6 +42,9 @@ func newRestriction(r v1alpha1.Restriction) (restriction, error) {
 		if err != nil {
 			return restriction{}, err
 		}
+		if weight(parsed) > maxWeight {
+			return restriction{}, errors.New("it repeats too much; use + or *")
+		}
 		if made.pattern, err = regexp.Compile(`\A(?:` + r.Pattern + `)\z`); err != nil {
 			return restriction{}, err
 		}
@@ -59,15 +64,7 @@ func (r restriction) accepts(value string) bool {
 	if r.pattern != nil && !r.pattern.MatchString(value) {
 		return false
 	}
-	if len(r.enum) == 0 {
-		return true
-	}
-	for _, one := range r.enum {
-		if one == value {
-			return true
-		}
-	}
-	return false
+	return len(r.enum) == 0 || slices.Contains(r.enum, value)
 }
 
 // finite tells whether the application lists each possible value, as enum or as alternatives of a pattern.
@@ -115,12 +112,28 @@ func endingsOf(re *syntax.Regexp) []ending {
 		return bounded(all)
 	case syntax.OpConcat:
 		all := []ending{{"", true}}
-		for i := len(re.Sub) - 1; i >= 0; i-- {
-			all = prepend(endingsOf(re.Sub[i]), all)
+		for _, sub := range slices.Backward(re.Sub) {
+			all = prepend(endingsOf(sub), all)
 		}
 		return all
+	default:
+		return anyEnding()
 	}
-	return anyEnding()
+}
+
+// maxWeight is about how many steps a pattern may have. With repetitions a short one can have a million, and each takes
+// memory, and time for each character of a value.
+const maxWeight = 10_000
+
+func weight(re *syntax.Regexp) int {
+	sum := 1 + len(re.Rune)
+	for _, sub := range re.Sub {
+		sum += weight(sub)
+	}
+	if re.Op == syntax.OpRepeat {
+		sum *= max(re.Min, re.Max, 1)
+	}
+	return min(sum, maxWeight+1)
 }
 
 // maxClass is the most characters of a class that are looked at one by one; `[.]` has one.

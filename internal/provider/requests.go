@@ -225,7 +225,9 @@ func (p *Profile) authenticateRevocation(request *oauth.RevocationRequest, how v
 		if p.usesSecret() { // A client without a secret can prove itself in its own way only.
 			request.Client.Authentication = oauth.AuthenticationMethod(how)
 		}
-	case "", v1alpha1.RevocationByClient:
+	case v1alpha1.RevocationByClient:
+		request.Client.Authentication = p.Client.Authentication
+	case "": // What discovery says, which is set already.
 	}
 }
 

@@ -62,21 +62,16 @@ func names(pieces []piece) []string {
 	return found
 }
 
-// fill puts values in the place of placeholders. missing is the first name whose value is empty.
-func fill(pieces []piece, value func(name string) string) (text, missing string) {
+// fill puts values in the place of placeholders.
+func fill(pieces []piece, value func(name string) string) string {
 	var filled strings.Builder
 	for _, piece := range pieces {
 		filled.WriteString(piece.literal)
-		if piece.name == "" {
-			continue
+		if piece.name != "" {
+			filled.WriteString(value(piece.name))
 		}
-		got := value(piece.name)
-		if got == "" && missing == "" {
-			missing = piece.name
-		}
-		filled.WriteString(got)
 	}
-	return filled.String(), missing
+	return filled.String()
 }
 
 // maxValue is the longest value of an input or capture, in bytes.

@@ -3,6 +3,7 @@
 package provider
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -102,18 +103,32 @@ func (t *urlTemplate) checkParts() error {
 			t.host = t.host[1:]
 		}
 		if len(t.host) == 0 {
-			return fmt.Errorf("it has no host")
-		}
-		for _, one := range t.host {
-			if strings.Contains(one.literal, "@") {
-				return fmt.Errorf("it must not have a user name")
-			}
+			return errors.New("it has no host")
 		}
 		t.cutPort()
+		if err := t.checkHost(); err != nil {
+			return err
+		}
 	}
 	// With a harmless value everywhere, what net/url reads must be what is meant.
 	_, err := t.assemble("https", "x", t.port, func(string) string { return "x" })
 	return err
+}
+
+// checkHost judges the literals of a host. One without placeholders is net/url's to judge.
+func (t *urlTemplate) checkHost() error {
+	if len(t.host) == 0 {
+		return errors.New("it has no host")
+	}
+	for _, one := range t.host {
+		switch {
+		case strings.Contains(one.literal, "@"):
+			return errors.New("it must not have a user name")
+		case len(t.host) > 1 && !isHostText(one.literal):
+			return errors.New("around a value, a host can only have letters, digits, . and -, and a fixed port")
+		}
+	}
+	return nil
 }
 
 // cutPort takes a literal port off the end of the host. An IPv6 address in brackets stays whole.
@@ -175,10 +190,10 @@ func (t *urlTemplate) pinned(name string, defined definitions) bool {
 func (t *urlTemplate) expand(values func(name string) string, defined definitions) (string, error) {
 	for _, name := range t.names() {
 		if values(name) == "" && !defined[name].optional() {
-			return "", &FieldError{Field: t.field, Message: "it needs " + origin(name, defined) + ", which is not known"}
+			return "", &FieldError{Field: t.field, Message: "it needs " + sourceOf(name, defined) + ", which is not known"}
 		}
 		if !printable(values(name)) {
-			return "", &FieldError{Field: t.field, Message: origin(name, defined) + " is too long, or has characters that cannot be in a URL"}
+			return "", &FieldError{Field: t.field, Message: sourceOf(name, defined) + " is too long, or has characters that cannot be in a URL"}
 		}
 	}
 	scheme, host, port, err := t.authority(values, defined)
@@ -192,8 +207,8 @@ func (t *urlTemplate) expand(values func(name string) string, defined definition
 	return expanded, nil
 }
 
-// origin says for people where a value comes from.
-func origin(name string, defined definitions) string {
+// sourceOf says for people where a value comes from.
+func sourceOf(name string, defined definitions) string {
 	definition, known := defined[name]
 	switch {
 	case !known:
@@ -211,20 +226,25 @@ func (t *urlTemplate) authority(values func(string) string, defined definitions)
 			return "", "", "", err
 		}
 	}
-	if t.base != "" {
-		scheme, host, port = cutBase(values(t.base))
-	} else {
-		scheme, port = t.scheme, t.port
-		host, _ = fill(t.host, values)
-		if last := t.host[len(t.host)-1]; last.name != "" && port == "" {
-			host, port = cutHostPort(host)
-		}
-	}
+	scheme, host, port = t.origin(values)
 	literal := t.base == "" && len(names(t.host)) == 0
 	if !literal && !isHost(host) {
 		return "", "", "", &FieldError{Field: t.field, Message: fmt.Sprintf("with its values, %q is the host of the URL, which is none", shortened(host))}
 	}
 	return scheme, host, port, nil
+}
+
+// origin fills scheme, host and port, unjudged.
+func (t *urlTemplate) origin(values func(string) string) (scheme, host, port string) {
+	if t.base != "" {
+		return cutBase(values(t.base))
+	}
+	host = fill(t.host, values)
+	if last := t.host[len(t.host)-1]; last.name == "" || t.port != "" {
+		return t.scheme, host, t.port
+	}
+	host, port = cutHostPort(host)
+	return t.scheme, host, port
 }
 
 // checkHostValue holds a value that is part of the host to its rules. What the application itself gives may have a port,
@@ -296,18 +316,18 @@ func (t *urlTemplate) assemble(scheme, host, port string, values func(string) st
 	if err != nil {
 		return "", err
 	}
-	query, _ := fill(t.query, func(name string) string { return url.QueryEscape(values(name)) })
+	query := fill(t.query, func(name string) string { return escapeQuery(values(name)) })
 	whole := scheme + "://" + host + port + path
 	if t.hasQuery {
 		whole += "?" + query
 	}
 	read, err := url.Parse(whole)
 	if err != nil {
-		return "", fmt.Errorf("it is not a URL that can be used")
+		return "", errors.New("it is not a URL that can be used")
 	}
 	if read.Scheme != scheme || read.Host != host+port || read.User != nil || read.EscapedPath() != path ||
 		read.RawQuery != query || read.Fragment != "" || read.Hostname() == "" {
-		return "", fmt.Errorf("it is not an absolute URL that can be read in one way only; write special characters percent-encoded")
+		return "", errors.New("it is not an absolute URL that can be read in one way only; write special characters percent-encoded")
 	}
 	return whole, nil
 }
@@ -319,18 +339,18 @@ func encodePath(pieces []piece, values func(string) string) (string, error) {
 			return "", fmt.Errorf("the value of {%s} is a step within a path, which is not allowed in a URL", name)
 		}
 	}
-	path, _ := fill(pieces, func(name string) string { return url.PathEscape(values(name)) })
-	segments, _ := fill(pieces, func(name string) string { return url.PathEscape(values(name)) + placeholderMark })
+	path := fill(pieces, func(name string) string { return url.PathEscape(values(name)) })
+	segments := fill(pieces, func(name string) string { return url.PathEscape(values(name)) + placeholderMark })
 	for segment := range strings.SplitSeq(segments, "/") {
 		text := strings.ReplaceAll(segment, placeholderMark, "")
 		plain, err := url.PathUnescape(text)
 		switch {
 		case err != nil:
-			return "", fmt.Errorf("its path has a %% that begins no percent-encoded character")
+			return "", errors.New("its path has a % that begins no percent-encoded character")
 		case isDots(plain):
 			return "", fmt.Errorf("its path has the step %q, which is not allowed", plain)
 		case text == "" && segment != "":
-			return "", fmt.Errorf("a value that is a whole step of its path is empty")
+			return "", errors.New("a value that is a whole step of its path is empty")
 		}
 	}
 	return path, nil

@@ -152,12 +152,7 @@ func (t *urlTemplate) sample(defined definitions) (sampled string, ok bool) {
 	if t.base != "" && value(t.base) == "sample" {
 		return "", false
 	}
-	scheme, host, port := t.scheme, "", t.port
-	if t.base != "" {
-		scheme, host, port = cutBase(value(t.base))
-	} else if host, _ = fill(t.host, value); port == "" && t.host[len(t.host)-1].name != "" {
-		host, port = cutHostPort(host)
-	}
+	scheme, host, port := t.origin(value)
 	sampled, err := t.assemble(scheme, host, port, value)
 	return sampled, err == nil
 }
@@ -177,9 +172,14 @@ func checkQueries(spec *v1alpha1.OAuthApplicationSpec) error {
 			return &FieldError{Field: "endpoints.authorizationURL", Message: "its query has " + name + ", which the operator sets; remove it"}
 		}
 	}
-	for name := range spec.AuthorizationParameters {
+	for _, name := range sortedNames(spec.AuthorizationParameters) {
 		if given.Has(name) {
 			return &FieldError{Field: entry("authorizationParameters", name), Message: "the query of endpoints.authorizationURL has it too; remove one of them"}
+		}
+		for _, standard := range sortedNames(spec.AuthorizationParameterNames) {
+			if name == string(spec.AuthorizationParameterNames[standard]) {
+				return &FieldError{Field: entry("authorizationParameters", name), Message: "authorizationParameterNames gives this name to " + standard + "; remove one of them"}
+			}
 		}
 	}
 	if strings.Contains(string(spec.APIBaseURL), "?") {
@@ -225,13 +225,14 @@ func checkClient(spec *v1alpha1.OAuthApplicationSpec, _ definitions, _ Rules) er
 	client := spec.Client
 	assertion := client.Assertion
 	switch client.Authentication {
-	case v1alpha1.ClientSecretBasic, v1alpha1.ClientSecretPost, v1alpha1.ClientPrivateKeyJWT, v1alpha1.ClientTLS:
-		if client.SecretRef == nil {
-			return &FieldError{Field: "client.secretRef", Message: "client.authentication " + string(client.Authentication) + " needs it"}
-		}
+	case "", v1alpha1.ClientNone:
 	case v1alpha1.ClientServiceAccountToken:
 		if assertion == nil || assertion.ServiceAccountName == "" {
 			return &FieldError{Field: "client.assertion.serviceAccountName", Message: "client.authentication ServiceAccountToken needs it"}
+		}
+	default:
+		if client.SecretRef == nil {
+			return &FieldError{Field: "client.secretRef", Message: "client.authentication " + string(client.Authentication) + " needs it"}
 		}
 	}
 	if assertion != nil && assertion.AudienceFrom == v1alpha1.AudienceIssuer && spec.IssuerURL == "" {
