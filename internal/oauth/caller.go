@@ -196,7 +196,7 @@ func (c *Caller) refused(got answer, sent message) *Error {
 	}
 	if !ok {
 		if challenged, found := challengeRefusal(got.header); found {
-			said = challenged
+			said = sent.mapping.translate(challenged)
 		}
 	}
 	if said.description == "" {

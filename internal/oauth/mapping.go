@@ -99,6 +99,16 @@ func (m *ResponseMapping) errors() *ResponseMapping {
 	return &ResponseMapping{code: m.code, description: m.description, errorCodes: m.errorCodes}
 }
 
+func (m *ResponseMapping) translate(said refusal) refusal {
+	if m == nil {
+		return said
+	}
+	if standard, ok := m.errorCodes[said.code]; ok && said.code != "" {
+		said.code, said.own = standard, said.code
+	}
+	return said
+}
+
 // reading is an answer under a mapping.
 type reading struct {
 	document
@@ -256,10 +266,7 @@ func (r reading) said() (refusal, bool) {
 	if found.description == "" {
 		found.description = r.first("error_description", "message", "detail")
 	}
-	if standard, translated := r.mapping.errorCodes[found.code]; translated && ok {
-		found.code, found.own = standard, found.code
-	}
-	return found, ok
+	return r.mapping.translate(found), ok
 }
 
 // isCode leaves out what providers put where an error code would be to say that there is none. A truth value is no code.

@@ -152,7 +152,9 @@ func (p *path) nodes(root *yaml.Node) (selected []*yaml.Node) {
 }
 
 // text is the first selected string, number or truth value that is not blank.
-func (p *path) text(root *yaml.Node) string { return p.find(root, func(*yaml.Node) bool { return true }) }
+func (p *path) text(root *yaml.Node) string {
+	return p.find(root, func(*yaml.Node) bool { return true })
+}
 
 // find is the first selected text that is not blank and that accept takes.
 func (p *path) find(root *yaml.Node, accept func(*yaml.Node) bool) string {

@@ -35,8 +35,8 @@ type Resource struct {
 func (r Resource) IsJSON() bool { return r.root != nil }
 
 // Text returns the first string, number or truth value that the path (RFC 9535) selects and that is not blank. It is ""
-// without one, and for a value that is longer than 4 KiB, is not printable, or contains a credential that was sent in a header. A path
-// that cannot be parsed selects nothing: CheckPath tells.
+// without one, and for a value that is longer than 4 KiB, is not printable, or contains a credential that was sent in a
+// header. A path that cannot be parsed selects nothing: CheckPath tells.
 func (r Resource) Text(path string) string {
 	parsed, err := parsePath(path)
 	if err != nil {
@@ -85,7 +85,7 @@ func (c *Caller) Get(ctx context.Context, transport http.RoundTripper, request R
 	}
 	found := parseTree(got.body)
 	if found.pruned {
-		return Resource{}, c.unread(got, sent, fmt.Errorf("it has more than %d values, or is nested deeper than %d", maxTreeNodes, maxTreeDepth))
+		return Resource{}, c.unread(got, sent, fmt.Errorf("it has more than %d values, or is nested deeper than %d", maxMemberNodes, maxTreeDepth))
 	}
 	if found.root != nil && !found.whole && got.status <= 299 {
 		return Resource{}, c.unread(got, sent, errors.New("it breaks off"))

@@ -12,10 +12,12 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// The bounds of a tree; what lies beyond them is null.
+// The bounds of a tree; what lies beyond them is null. A node takes about 300 bytes with its name. No single member of the
+// document can use up what all of them have, so that a long list does not hide the tokens behind it.
 const (
-	maxTreeDepth = 32
-	maxTreeNodes = 50_000
+	maxTreeDepth   = 32
+	maxTreeNodes   = 60_000
+	maxMemberNodes = 30_000
 )
 
 // tree is a JSON document in the form that paths select from.
@@ -43,7 +45,7 @@ func parseTree(body []byte) tree {
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte(byteOrderMark)))
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber()
-	build := treeBuilder{decoder: decoder, size: int64(len(body)), left: maxTreeNodes}
+	build := treeBuilder{decoder: decoder, size: int64(len(body)), left: maxTreeNodes, member: maxMemberNodes}
 	root, whole := build.value(0)
 	return tree{root: root, whole: whole, pruned: build.pruned}
 }
@@ -68,9 +70,12 @@ func depthOf(node *yaml.Node) int { return node.Line }
 type treeBuilder struct {
 	decoder *json.Decoder
 	size    int64
-	left    int
-	pruned  bool
+	// left and member are how many values more the document and its present member may have.
+	left, member int
+	pruned       bool
 }
+
+func (b *treeBuilder) exhausted() bool { return b.left < 0 || b.member < 0 }
 
 // value reads the next value. ok is false when the document ends or goes wrong inside it; the node then has what came
 // before, and is nil when nothing did.
@@ -79,14 +84,16 @@ func (b *treeBuilder) value(depth int) (node *yaml.Node, ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	b.left--
+	if b.member--; b.member >= 0 {
+		b.left--
+	}
 	opens, isDelimiter := next.(json.Delim)
-	if isDelimiter && (depth >= maxTreeDepth || b.left < 0) {
+	if isDelimiter && (depth >= maxTreeDepth || b.exhausted()) {
 		b.pruned = true
 		return newNode(yaml.ScalarNode, tagNull, "null", depth), b.skip()
 	}
 	// The members of the document itself are kept whatever the bound says: a token may be the last of them.
-	if b.left < 0 && depth > 1 {
+	if b.exhausted() && depth > 1 {
 		b.pruned = true
 		return newNode(yaml.ScalarNode, tagNull, "null", depth), true
 	}
@@ -107,6 +114,9 @@ func (b *treeBuilder) object(depth int) (node *yaml.Node, ok bool) {
 		name, isName := key.(string)
 		if err != nil || !isName {
 			return node, false
+		}
+		if depth == 0 {
+			b.member = maxMemberNodes
 		}
 		child, ok := b.value(depth + 1)
 		if child != nil {
@@ -130,7 +140,7 @@ func (b *treeBuilder) list(depth int) (node *yaml.Node, ok bool) {
 	for b.decoder.More() {
 		child, ok := b.value(depth + 1)
 		switch {
-		case b.left < 0:
+		case b.exhausted():
 			b.pruned = true
 		case child != nil:
 			node.Content = append(node.Content, child)
