@@ -11,32 +11,34 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/oauth"
+	"github.com/oauth-operator/oauth-operator/internal/provider"
 	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
 
-// Client is the resolved client of an application. Slices and maps of a Client that came from a Store are shared with
-// others: replace them, never change their elements.
+// Client is the resolved client of an application. Slices, maps and the spec of a Client that came from a Store are shared
+// with others: replace them, never change what is in them.
 type Client struct {
 	// Application is whose client this is. Its UID identifies the copy.
 	Application Application
 	// Generation is the one of the application's spec that was resolved.
 	Generation int64
-	// OAuth is the client as it authenticates at the token endpoint.
+	// Spec is the effective spec: preset, discovery and defaults are filled in. It and its endpoints are never nil.
+	Spec *v1alpha1.OAuthApplicationSpec
+	// OAuth is the client as it authenticates at the token endpoint, without an assertion: that is made for each call.
 	OAuth oauth.Client
 	// RevocationAuthentication is the method at the revocation endpoint where the provider names another one
 	// (RFC 8414: revocation_endpoint_auth_methods_supported); empty: the same.
 	RevocationAuthentication oauth.AuthenticationMethod
-	// Endpoints in use: the given ones, and the discovered ones for the rest.
-	Endpoints Endpoints
+	// Key signs the assertions of PrivateKeyJWT: a private key as PEM or JWK. Empty with other methods.
+	Key sensitive.String
+	// Certificate is shown with method TLS: client certificate and private key as PEM. Empty with other methods.
+	Certificate sensitive.String
+	// Secrets are the values that headers and parameters take from Secrets, by provider.SecretKey.
+	Secrets map[string]sensitive.String
 	// RedirectURL is the spec's, else the gateway's; empty when there is neither.
 	RedirectURL string
-	// Parameters are added to each token request, in this order.
-	Parameters []oauth.Parameter
-	// ScopeSeparator stands between scopes in requests.
-	ScopeSeparator string
-	// Scopes are the application's default scopes.
-	Scopes []string
 	// CA holds the only certificates to trust (PEM); nil means the system's.
 	CA []byte
 	// Limits of the calls to the provider.
@@ -57,17 +59,6 @@ type Application struct {
 	Namespace string    `json:"namespace"`
 	Name      string    `json:"name"`
 	UID       types.UID `json:"uid"`
-}
-
-// Endpoints are the provider's URLs; empty where there is none.
-type Endpoints struct {
-	Authorization       string `json:"authorization,omitempty"`
-	Token               string `json:"token,omitempty"`
-	Refresh             string `json:"refresh,omitempty"`
-	Revocation          string `json:"revocation,omitempty"`
-	Introspection       string `json:"introspection,omitempty"`
-	DeviceAuthorization string `json:"deviceAuthorization,omitempty"`
-	UserInfo            string `json:"userInfo,omitempty"`
 }
 
 // Limits bound the calls to a provider, counted over all connections of the application.
@@ -107,16 +98,26 @@ type Source struct {
 // grantTypeRefresh is the value of grant_type for refreshes (RFC 6749, section 6).
 const grantTypeRefresh = "refresh_token"
 
-// TokenURL returns the endpoint for a value of `grant_type`: refreshes have one of their own at a few providers.
+// TokenURL returns the endpoint for a value of `grant_type`, as the spec has it: refreshes have one of their own at a few
+// providers. It may hold placeholders; Profile().TokenURL fills them in.
 func (c *Client) TokenURL(grantType string) string {
-	if grantType == grantTypeRefresh && c.Endpoints.Refresh != "" {
-		return c.Endpoints.Refresh
+	if refresh := c.Spec.Endpoints.RefreshURL; grantType == grantTypeRefresh && refresh != "" {
+		return string(refresh)
 	}
-	return c.Endpoints.Token
+	return string(c.Spec.Endpoints.TokenURL)
 }
 
-// Lane returns the key under which calls with this grant type are paused.
-func (c *Client) Lane(grantType string) string { return LaneKey(c.TokenURL(grantType), grantType) }
+// Lane returns the key under which calls with this grant type to this URL are paused. It is LaneKey with the grant type
+// first, since the URL depends on it.
+func (c *Client) Lane(grantType, tokenURL string) string { return LaneKey(tokenURL, grantType) }
+
+// Profile returns how this client talks to its provider.
+func (c *Client) Profile() *provider.Profile {
+	return &provider.Profile{
+		Spec: c.Spec, Client: c.OAuth, RevocationAuthentication: c.RevocationAuthentication,
+		RedirectURL: c.RedirectURL, Issuer: c.Issuer(), Secrets: c.Secrets,
+	}
+}
 
 // RevocationClient returns the client as it authenticates at the revocation endpoint.
 func (c *Client) RevocationClient() oauth.Client {
@@ -135,32 +136,60 @@ func (c *Client) Issuer() string {
 	return c.Discovery.Metadata.Issuer
 }
 
-// Fingerprint identifies everything that changes how the provider answers: credentials, endpoints, parameters, trust. It
-// is the hexadecimal SHA-256 of them. It belongs into Secrets of the operator only: whoever can guess the other fields
-// could test guesses of a weak client secret against it.
+// Fingerprint identifies everything that changes requests and how their answers are read: credentials, endpoints, the rest
+// of the effective spec that says so, trust. It is the hexadecimal SHA-256 of them. It belongs into Secrets of the operator
+// only: whoever can guess the other fields could test guesses of a weak client secret against it.
 func (c *Client) Fingerprint() string {
-	// Marshalling strings and slices of strings cannot fail.
+	secrets := make(map[string]string, len(c.Secrets))
+	for name, value := range c.Secrets {
+		secrets[name] = value.Hash()
+	}
+	// Marshalling strings, maps of strings and the API's own types cannot fail.
 	content, _ := json.Marshal([]any{
-		c.OAuth.ID, c.OAuth.Secret.Hash(), c.OAuth.Authentication, c.RevocationAuthentication, c.Endpoints,
-		hashedParameters(c.Parameters), c.CA,
+		c.OAuth.ID, c.OAuth.Secret.Hash(), c.OAuth.Authentication, c.OAuth.Basic, c.RevocationAuthentication,
+		c.Key.Hash(), c.Certificate.Hash(), secrets, c.RedirectURL, c.CA, c.asRequested(),
 	})
 	sum := sha256.Sum256(content)
 	return hex.EncodeToString(sum[:])
 }
 
-func hashedParameters(parameters []oauth.Parameter) [][2]string {
-	hashed := make([][2]string, 0, len(parameters))
-	for _, parameter := range parameters {
-		hashed = append(hashed, [2]string{parameter.Name, parameter.Value.Hash()})
+// asRequested is the spec without what no request of a grant depends on, and without what Fingerprint has in another form.
+func (c *Client) asRequested() *v1alpha1.OAuthApplicationSpec {
+	spec := *c.Spec
+	spec.DisplayName, spec.LogoURL, spec.Provider = "", "", ""
+	spec.Client.ID, spec.Client.IDSecretRef, spec.Client.SecretRef, spec.CABundle = "", nil, nil, nil
+	spec.RedirectURL = ""
+	spec.AllowedNamespaces, spec.AllowedGrantTypes, spec.AllowedHosts = nil, nil, nil
+	spec.Limits, spec.StatusCheck = nil, nil
+	return &spec
+}
+
+// Parameters returns what the spec adds to each token request, placeholders and all.
+func (c *Client) Parameters() []oauth.Parameter {
+	if c.Spec.TokenRequest == nil {
+		return nil
 	}
-	return hashed
+	var all []oauth.Parameter
+	for _, parameter := range c.Spec.TokenRequest.Parameters {
+		value := sensitive.String{}
+		switch ref := parameter.SecretKeyRef; {
+		case parameter.Value != nil:
+			value = sensitive.New(*parameter.Value)
+		case ref != nil && ref.Name == "" && c.Spec.Client.SecretRef != nil:
+			value = c.Secrets[provider.SecretKey(c.Spec.Client.SecretRef.Name, ref.Key)]
+		case ref != nil:
+			value = c.Secrets[provider.SecretKey(ref.Name, ref.Key)]
+		}
+		all = append(all, oauth.Parameter{Name: parameter.Name, Value: value})
+	}
+	return all
 }
 
 // secrets returns all that must never be shown.
 func (c *Client) secrets() []sensitive.String {
-	secrets := []sensitive.String{c.OAuth.Secret}
-	for _, parameter := range c.Parameters {
-		secrets = append(secrets, parameter.Value)
+	secrets := []sensitive.String{c.OAuth.Secret, c.Key, c.Certificate}
+	for _, value := range c.Secrets {
+		secrets = append(secrets, value)
 	}
 	return secrets
 }

@@ -3,6 +3,7 @@
 package registration
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/oauth"
+	"github.com/oauth-operator/oauth-operator/internal/provider"
 	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
 
@@ -30,23 +32,40 @@ const (
 // document is the stored form. Fields may be added within a format; whatever an older operator would misread needs a
 // new one.
 type document struct {
-	Format                   int               `json:"format"`
-	Application              Application       `json:"application"`
-	Generation               int64             `json:"generation"`
-	ClientID                 string            `json:"clientID"`
-	ClientSecret             string            `json:"clientSecret,omitempty"`
-	Authentication           string            `json:"authentication"`
-	RevocationAuthentication string            `json:"revocationAuthentication,omitempty"`
-	Endpoints                Endpoints         `json:"endpoints"`
-	RedirectURL              string            `json:"redirectURL,omitempty"`
-	Parameters               []storedParameter `json:"parameters,omitempty"`
-	ScopeSeparator           string            `json:"scopeSeparator,omitempty"`
-	Scopes                   []string          `json:"scopes,omitempty"`
-	CA                       []byte            `json:"ca,omitempty"`
-	Limits                   Limits            `json:"limits"`
-	Discovery                *storedDiscovery  `json:"discovery,omitempty"`
-	Sources                  []Source          `json:"sources,omitempty"`
-	Pauses                   map[string]Pause  `json:"pauses,omitempty"`
+	Format                   int                            `json:"format"`
+	Application              Application                    `json:"application"`
+	Generation               int64                          `json:"generation"`
+	Spec                     *v1alpha1.OAuthApplicationSpec `json:"spec,omitempty"`
+	ClientID                 string                         `json:"clientID"`
+	ClientSecret             string                         `json:"clientSecret,omitempty"`
+	Authentication           string                         `json:"authentication"`
+	RevocationAuthentication string                         `json:"revocationAuthentication,omitempty"`
+	Key                      string                         `json:"key,omitempty"`
+	Certificate              string                         `json:"certificate,omitempty"`
+	Secrets                  map[string]string              `json:"secrets,omitempty"`
+	RedirectURL              string                         `json:"redirectURL,omitempty"`
+	CA                       []byte                         `json:"ca,omitempty"`
+	Limits                   Limits                         `json:"limits"`
+	Discovery                *storedDiscovery               `json:"discovery,omitempty"`
+	Sources                  []Source                       `json:"sources,omitempty"`
+	Pauses                   map[string]Pause               `json:"pauses,omitempty"`
+
+	// What operators before the field spec kept in its place. It is still written, for the case that one of them comes
+	// back, and read where spec is missing.
+	Endpoints      storedEndpoints   `json:"endpoints"`
+	Parameters     []storedParameter `json:"parameters,omitempty"`
+	ScopeSeparator string            `json:"scopeSeparator,omitempty"`
+	Scopes         []string          `json:"scopes,omitempty"`
+}
+
+type storedEndpoints struct {
+	Authorization       v1alpha1.EndpointURL `json:"authorization,omitempty"`
+	Token               v1alpha1.EndpointURL `json:"token,omitempty"`
+	Refresh             v1alpha1.EndpointURL `json:"refresh,omitempty"`
+	Revocation          v1alpha1.EndpointURL `json:"revocation,omitempty"`
+	Introspection       v1alpha1.EndpointURL `json:"introspection,omitempty"`
+	DeviceAuthorization v1alpha1.EndpointURL `json:"deviceAuthorization,omitempty"`
+	UserInfo            v1alpha1.EndpointURL `json:"userInfo,omitempty"`
 }
 
 // storedDiscovery spells the members as RFC 8414 does. What the operator has no use for is not kept.
@@ -60,10 +79,19 @@ type storedDiscovery struct {
 	IntrospectionEndpoint       string    `json:"introspection_endpoint,omitempty"`
 	DeviceAuthorizationEndpoint string    `json:"device_authorization_endpoint,omitempty"`
 	UserinfoEndpoint            string    `json:"userinfo_endpoint,omitempty"`
+	Aliases                     aliases   `json:"mtls_endpoint_aliases,omitzero"`
 	TokenAuthMethods            []string  `json:"token_endpoint_auth_methods_supported,omitempty"`
 	RevocationAuthMethods       []string  `json:"revocation_endpoint_auth_methods_supported,omitempty"`
 	CodeChallengeMethods        []string  `json:"code_challenge_methods_supported,omitempty"`
 	IssParameter                bool      `json:"authorization_response_iss_parameter_supported,omitempty"`
+}
+
+// aliases are of RFC 8705, section 5.
+type aliases struct {
+	TokenEndpoint               string `json:"token_endpoint,omitempty"`
+	RevocationEndpoint          string `json:"revocation_endpoint,omitempty"`
+	IntrospectionEndpoint       string `json:"introspection_endpoint,omitempty"`
+	DeviceAuthorizationEndpoint string `json:"device_authorization_endpoint,omitempty"`
 }
 
 type storedParameter struct {
@@ -76,17 +104,17 @@ func SecretName(application types.UID) string { return "client-" + string(applic
 
 // encode returns the Secret for a client. Equal clients give equal bytes.
 func encode(c *Client, namespace string) (*corev1.Secret, error) {
-	parameters := make([]storedParameter, 0, len(c.Parameters))
-	for _, parameter := range c.Parameters {
-		parameters = append(parameters, storedParameter{Name: parameter.Name, Value: parameter.Value.Reveal()})
-	}
 	stored := document{
-		Format: contentFormat, Application: c.Application, Generation: c.Generation,
+		Format: contentFormat, Application: c.Application, Generation: c.Generation, Spec: c.Spec,
 		ClientID: c.OAuth.ID, ClientSecret: c.OAuth.Secret.Reveal(), Authentication: string(c.OAuth.Authentication),
-		RevocationAuthentication: string(c.RevocationAuthentication), Endpoints: c.Endpoints, RedirectURL: c.RedirectURL,
-		Parameters: parameters, ScopeSeparator: c.ScopeSeparator, Scopes: c.Scopes, CA: c.CA, Limits: c.Limits,
+		RevocationAuthentication: string(c.RevocationAuthentication), Key: c.Key.Reveal(), Certificate: c.Certificate.Reveal(),
+		Secrets: map[string]string{}, RedirectURL: c.RedirectURL, CA: c.CA, Limits: c.Limits,
 		Discovery: storeDiscovery(c.Discovery), Sources: c.Sources, Pauses: map[string]Pause{},
 	}
+	for name, value := range c.Secrets {
+		stored.Secrets[name] = value.Reveal()
+	}
+	stored.describe(c)
 	for lane, pause := range c.Pauses {
 		pause.Since, pause.NextProbeAt = storedTime(pause.Since), storedTime(pause.NextProbeAt)
 		stored.Pauses[lane] = pause
@@ -133,20 +161,83 @@ func decode(secret *corev1.Secret) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		Application: stored.Application, Generation: stored.Generation,
+		Application: stored.Application, Generation: stored.Generation, Spec: stored.Spec,
 		OAuth: oauth.Client{
 			ID: stored.ClientID, Secret: sensitive.New(stored.ClientSecret),
 			Authentication: oauth.AuthenticationMethod(stored.Authentication),
 		},
 		RevocationAuthentication: oauth.AuthenticationMethod(stored.RevocationAuthentication),
-		Endpoints:                stored.Endpoints, RedirectURL: stored.RedirectURL, ScopeSeparator: stored.ScopeSeparator,
-		Scopes: stored.Scopes, CA: stored.CA, Limits: stored.Limits, Discovery: stored.Discovery.load(),
+		Key:                      sensitive.New(stored.Key), Certificate: sensitive.New(stored.Certificate),
+		RedirectURL: stored.RedirectURL, CA: stored.CA, Limits: stored.Limits, Discovery: stored.Discovery.load(),
 		Sources: stored.Sources, Pauses: stored.Pauses, record: version,
 	}
-	for _, parameter := range stored.Parameters {
-		c.Parameters = append(c.Parameters, oauth.Parameter{Name: parameter.Name, Value: sensitive.New(parameter.Value)})
+	for name, value := range stored.Secrets {
+		c.setSecret(name, value)
 	}
+	if c.Spec == nil {
+		c.Spec = stored.formerSpec(c)
+	}
+	if c.Spec.Endpoints == nil {
+		c.Spec.Endpoints = &v1alpha1.Endpoints{}
+	}
+	c.OAuth.Basic = oauth.BasicCredentials(c.Spec.Client.BasicCredentials)
 	return c, nil
+}
+
+func (c *Client) setSecret(name, value string) {
+	if c.Secrets == nil {
+		c.Secrets = map[string]sensitive.String{}
+	}
+	c.Secrets[name] = sensitive.New(value)
+}
+
+// describe fills in what operators before the field spec read.
+func (d *document) describe(c *Client) {
+	from := c.Spec.Endpoints
+	d.Endpoints = storedEndpoints{
+		Authorization: from.AuthorizationURL, Token: from.TokenURL, Refresh: from.RefreshURL, Revocation: from.RevocationURL,
+		Introspection: from.IntrospectionURL, DeviceAuthorization: from.DeviceAuthorizationURL, UserInfo: from.UserInfoURL,
+	}
+	for _, parameter := range c.Parameters() {
+		d.Parameters = append(d.Parameters, storedParameter{Name: parameter.Name, Value: parameter.Value.Reveal()})
+	}
+	d.ScopeSeparator = c.Spec.ScopeSeparator
+	for _, scope := range c.Spec.Scopes {
+		d.Scopes = append(d.Scopes, string(scope))
+	}
+}
+
+// formerParameters stands for the Secrets that parameters came from, in documents that do not name them.
+const formerParameters = "parameters"
+
+// formerSpec makes the spec that a document without one describes. Its parameters may be secret, so all of them are put
+// among the secrets.
+func (d *document) formerSpec(c *Client) *v1alpha1.OAuthApplicationSpec {
+	from := d.Endpoints
+	spec := &v1alpha1.OAuthApplicationSpec{
+		IssuerURL: c.Issuer(),
+		Endpoints: &v1alpha1.Endpoints{
+			AuthorizationURL: from.Authorization, TokenURL: from.Token, RefreshURL: from.Refresh, RevocationURL: from.Revocation,
+			IntrospectionURL: from.Introspection, DeviceAuthorizationURL: from.DeviceAuthorization, UserInfoURL: from.UserInfo,
+		},
+		Client:         v1alpha1.ClientSpec{ID: d.ClientID, Authentication: v1alpha1.ClientAuthentication(d.Authentication)},
+		RedirectURL:    d.RedirectURL,
+		ScopeSeparator: cmp.Or(d.ScopeSeparator, " "),
+		PKCE:           v1alpha1.PKCES256,
+	}
+	for _, scope := range d.Scopes {
+		spec.Scopes = append(spec.Scopes, v1alpha1.Scope(scope))
+	}
+	for _, parameter := range d.Parameters {
+		c.setSecret(provider.SecretKey(formerParameters, parameter.Name), parameter.Value)
+		if spec.TokenRequest == nil {
+			spec.TokenRequest = &v1alpha1.TokenRequestSpec{}
+		}
+		spec.TokenRequest.Parameters = append(spec.TokenRequest.Parameters, v1alpha1.RequestParameter{
+			Name: parameter.Name, SecretKeyRef: &v1alpha1.ValueSecretReference{Name: formerParameters, Key: parameter.Name},
+		})
+	}
+	return spec
 }
 
 func storeDiscovery(discovery *Discovery) *storedDiscovery {
@@ -164,10 +255,14 @@ func storeDiscovery(discovery *Discovery) *storedDiscovery {
 		IntrospectionEndpoint:       metadata.IntrospectionEndpoint,
 		DeviceAuthorizationEndpoint: metadata.DeviceAuthorizationEndpoint,
 		UserinfoEndpoint:            metadata.UserinfoEndpoint,
-		TokenAuthMethods:            metadata.TokenEndpointAuthMethodsSupported,
-		RevocationAuthMethods:       metadata.RevocationEndpointAuthMethodsSupported,
-		CodeChallengeMethods:        metadata.CodeChallengeMethodsSupported,
-		IssParameter:                metadata.AuthorizationResponseIssParameterSupported,
+		Aliases: aliases{
+			TokenEndpoint: metadata.MTLSTokenEndpoint, RevocationEndpoint: metadata.MTLSRevocationEndpoint,
+			IntrospectionEndpoint: metadata.MTLSIntrospectionEndpoint, DeviceAuthorizationEndpoint: metadata.MTLSDeviceAuthorizationEndpoint,
+		},
+		TokenAuthMethods:      metadata.TokenEndpointAuthMethodsSupported,
+		RevocationAuthMethods: metadata.RevocationEndpointAuthMethodsSupported,
+		CodeChallengeMethods:  metadata.CodeChallengeMethodsSupported,
+		IssParameter:          metadata.AuthorizationResponseIssParameterSupported,
 	}
 }
 
@@ -183,6 +278,10 @@ func (d *storedDiscovery) load() *Discovery {
 		IntrospectionEndpoint:                      d.IntrospectionEndpoint,
 		DeviceAuthorizationEndpoint:                d.DeviceAuthorizationEndpoint,
 		UserinfoEndpoint:                           d.UserinfoEndpoint,
+		MTLSTokenEndpoint:                          d.Aliases.TokenEndpoint,
+		MTLSRevocationEndpoint:                     d.Aliases.RevocationEndpoint,
+		MTLSIntrospectionEndpoint:                  d.Aliases.IntrospectionEndpoint,
+		MTLSDeviceAuthorizationEndpoint:            d.Aliases.DeviceAuthorizationEndpoint,
 		TokenEndpointAuthMethodsSupported:          d.TokenAuthMethods,
 		RevocationEndpointAuthMethodsSupported:     d.RevocationAuthMethods,
 		CodeChallengeMethodsSupported:              d.CodeChallengeMethods,

@@ -5,15 +5,18 @@ package registration
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/oauth"
+	"github.com/oauth-operator/oauth-operator/internal/provider"
 	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
 
@@ -22,24 +25,47 @@ const canary = "s3cr3t/canary+value"
 func sample() *Client {
 	at := time.Date(2026, 8, 1, 10, 0, 0, 0, time.UTC)
 	return &Client{
-		Application:              Application{Namespace: "platform", Name: "crm", UID: "8f0c"},
-		Generation:               3,
-		OAuth:                    oauth.Client{ID: "crm", Secret: sensitive.New(canary), Authentication: oauth.ClientSecretBasic},
-		RevocationAuthentication: oauth.ClientSecretPost,
-		Endpoints: Endpoints{
-			Authorization: "https://p/authorize", Token: "https://p/token", Refresh: "https://p/refresh", Revocation: "https://p/revoke",
-			Introspection: "https://p/introspect", DeviceAuthorization: "https://p/device", UserInfo: "https://p/me",
+		Application: Application{Namespace: "platform", Name: "crm", UID: "8f0c"},
+		Generation:  3,
+		Spec: &v1alpha1.OAuthApplicationSpec{
+			IssuerURL: "https://p",
+			Endpoints: &v1alpha1.Endpoints{
+				AuthorizationURL: "https://p/authorize", TokenURL: "https://p/token", RefreshURL: "https://p/refresh", RevocationURL: "https://p/revoke",
+				IntrospectionURL: "https://p/introspect", DeviceAuthorizationURL: "https://p/device", UserInfoURL: "https://p/me",
+			},
+			Client: v1alpha1.ClientSpec{
+				ID: "crm", SecretRef: &v1alpha1.SecretKeyReference{Name: "crm-client"}, Authentication: v1alpha1.ClientSecretBasic,
+				BasicCredentials: v1alpha1.BasicPlain,
+			},
+			Scopes: []v1alpha1.Scope{"a", "b"}, ScopeSeparator: ",", PKCE: v1alpha1.PKCES256,
+			TokenRequest: &v1alpha1.TokenRequestSpec{
+				Format: v1alpha1.FormatJSON,
+				Parameters: []v1alpha1.RequestParameter{
+					{Name: "audience", Value: new("api")},
+					{Name: "hidden", SecretKeyRef: &v1alpha1.ValueSecretReference{Name: "other", Key: "hidden"}},
+					{Name: "own", SecretKeyRef: &v1alpha1.ValueSecretReference{Key: "own"}},
+				},
+			},
+			StatusCheck: &v1alpha1.StatusCheckSpec{Type: v1alpha1.StatusCheckProbe, Interval: &metav1.Duration{Duration: time.Hour}},
 		},
-		RedirectURL:    "https://gateway/oauth2/callback",
-		Parameters:     []oauth.Parameter{{Name: "audience", Value: sensitive.New("api")}, {Name: "hidden", Value: sensitive.New(canary)}},
-		ScopeSeparator: ",",
-		Scopes:         []string{"a", "b"},
-		CA:             []byte("-----BEGIN CERTIFICATE-----"),
-		Limits:         Limits{RequestsPerSecond: 0.5, MaxConcurrent: 2},
+		OAuth: oauth.Client{
+			ID: "crm", Secret: sensitive.New(canary), Authentication: oauth.ClientSecretBasic, Basic: oauth.BasicPlain,
+		},
+		RevocationAuthentication: oauth.ClientSecretPost,
+		Key:                      sensitive.New(canary + " key"),
+		Certificate:              sensitive.New(canary + " certificate"),
+		Secrets: map[string]sensitive.String{
+			provider.SecretKey("other", "hidden"): sensitive.New(canary), provider.SecretKey("crm-client", "own"): sensitive.New(canary + " own"),
+		},
+		RedirectURL: "https://gateway/oauth2/callback",
+		CA:          []byte("-----BEGIN CERTIFICATE-----"),
+		Limits:      Limits{RequestsPerSecond: 0.5, MaxConcurrent: 2},
 		Discovery: &Discovery{At: at, Trust: "abc", Metadata: oauth.Metadata{
 			Issuer: "https://p", AuthorizationEndpoint: "https://p/authorize", TokenEndpoint: "https://p/token",
 			RevocationEndpoint: "https://p/revoke", IntrospectionEndpoint: "https://p/introspect",
 			DeviceAuthorizationEndpoint: "https://p/device", UserinfoEndpoint: "https://p/me",
+			MTLSTokenEndpoint: "https://m/token", MTLSRevocationEndpoint: "https://m/revoke", MTLSIntrospectionEndpoint: "https://m/introspect",
+			MTLSDeviceAuthorizationEndpoint:            "https://m/device",
 			TokenEndpointAuthMethodsSupported:          []string{"client_secret_basic"},
 			RevocationEndpointAuthMethodsSupported:     []string{"client_secret_post"},
 			CodeChallengeMethodsSupported:              []string{"S256"},
@@ -128,8 +154,88 @@ func TestDecodeRefusesWhatItDoesNotKnow(t *testing.T) {
 	}
 }
 
+// former is a document as it was written before kept clients had a spec.
+const former = `{"format":1,"application":{"namespace":"platform","name":"crm","uid":"8f0c"},"generation":3,"clientID":"crm",
+"clientSecret":"s3cr3t","authentication":"ClientSecretPost","revocationAuthentication":"ClientSecretBasic",
+"endpoints":{"authorization":"https://p/authorize","token":"https://p/token","refresh":"https://p/refresh","revocation":"https://p/revoke",
+"introspection":"https://p/introspect","deviceAuthorization":"https://p/device","userInfo":"https://p/me"},
+"redirectURL":"https://gateway/oauth2/callback","parameters":[{"name":"audience","value":"api"},{"name":"hidden","value":"s3cr3t/canary+value"}],
+"scopeSeparator":",","scopes":["a","b"],"limits":{"maxConcurrent":4},
+"discovery":{"at":"2026-08-01T10:00:00Z","issuer":"https://p","token_endpoint":"https://p/token"}}`
+
+func TestFormerDocumentsAreRead(t *testing.T) {
+	t.Parallel()
+	secret, err := encode(sample(), "system")
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret.ResourceVersion = "1"
+	secret.Data[contentKey] = []byte(former)
+	c, err := decode(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &v1alpha1.OAuthApplicationSpec{
+		IssuerURL: "https://p",
+		Endpoints: &v1alpha1.Endpoints{
+			AuthorizationURL: "https://p/authorize", TokenURL: "https://p/token", RefreshURL: "https://p/refresh", RevocationURL: "https://p/revoke",
+			IntrospectionURL: "https://p/introspect", DeviceAuthorizationURL: "https://p/device", UserInfoURL: "https://p/me",
+		},
+		Client:      v1alpha1.ClientSpec{ID: "crm", Authentication: v1alpha1.ClientSecretPost},
+		RedirectURL: "https://gateway/oauth2/callback",
+		Scopes:      []v1alpha1.Scope{"a", "b"}, ScopeSeparator: ",", PKCE: v1alpha1.PKCES256,
+		TokenRequest: &v1alpha1.TokenRequestSpec{Parameters: []v1alpha1.RequestParameter{
+			{Name: "audience", SecretKeyRef: &v1alpha1.ValueSecretReference{Name: "parameters", Key: "audience"}},
+			{Name: "hidden", SecretKeyRef: &v1alpha1.ValueSecretReference{Name: "parameters", Key: "hidden"}},
+		}},
+	}
+	if diff := cmp.Diff(want, c.Spec); diff != "" {
+		t.Errorf("the spec that was made of it differs (-want +got):\n%s", diff)
+	}
+	if strings.Contains(fmt.Sprintf("%+v %v", c, c.Spec), canary) {
+		t.Error("parameters, which may be secret, are printed")
+	}
+	request, err := c.Profile().TokenRequest(oauth.RefreshToken(sensitive.New("r"), ""), "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if request.URL != "https://p/refresh" || request.Client.Secret.Reveal() != "s3cr3t" || len(request.Parameters) != 2 ||
+		request.Parameters[1].Value.Reveal() != canary {
+		t.Errorf("the request that it makes is %+v", request)
+	}
+	if c.RevocationClient().Authentication != oauth.ClientSecretBasic || c.Issuer() != "https://p" {
+		t.Errorf("the client is %+v", c)
+	}
+}
+
+// TestFormerOperatorsCanRead pins what an operator before the spec reads, in case that it comes back.
+func TestFormerOperatorsCanRead(t *testing.T) {
+	t.Parallel()
+	secret, err := encode(sample(), "system")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read struct {
+		Endpoints  map[string]string
+		Parameters []storedParameter
+		Separator  string `json:"scopeSeparator"`
+		Scopes     []string
+	}
+	if err := json.Unmarshal(secret.Data[contentKey], &read); err != nil {
+		t.Fatal(err)
+	}
+	wanted := []storedParameter{{"audience", "api"}, {"hidden", canary}, {"own", canary + " own"}}
+	if read.Endpoints["token"] != "https://p/token" || read.Endpoints["userInfo"] != "https://p/me" || read.Separator != "," ||
+		!slices.Equal(read.Scopes, []string{"a", "b"}) || !slices.Equal(read.Parameters, wanted) {
+		t.Errorf("it reads %+v", read)
+	}
+}
+
 func TestFingerprint(t *testing.T) {
 	t.Parallel()
+	spec := func(change func(*v1alpha1.OAuthApplicationSpec)) func(*Client) {
+		return func(c *Client) { change(c.Spec) }
+	}
 	for name, test := range map[string]struct {
 		change func(*Client)
 		same   bool
@@ -137,14 +243,32 @@ func TestFingerprint(t *testing.T) {
 		"ID":                       {change: func(c *Client) { c.OAuth.ID = "x" }},
 		"Secret":                   {change: func(c *Client) { c.OAuth.Secret = sensitive.New("x") }},
 		"Authentication":           {change: func(c *Client) { c.OAuth.Authentication = oauth.ClientSecretPost }},
+		"Basic":                    {change: func(c *Client) { c.OAuth.Basic = "" }},
 		"RevocationAuthentication": {change: func(c *Client) { c.RevocationAuthentication = "" }},
-		"Endpoints":                {change: func(c *Client) { c.Endpoints.Token = "x" }},
-		"Parameters":               {change: func(c *Client) { c.Parameters = c.Parameters[:1] }},
+		"Key":                      {change: func(c *Client) { c.Key = sensitive.New("x") }},
+		"Certificate":              {change: func(c *Client) { c.Certificate = sensitive.String{} }},
+		"Secrets":                  {change: func(c *Client) { c.Secrets[provider.SecretKey("other", "hidden")] = sensitive.New("x") }},
+		"RedirectURL":              {change: func(c *Client) { c.RedirectURL = "x" }},
 		"CA":                       {change: func(c *Client) { c.CA = nil }},
-		"Generation":               {change: func(c *Client) { c.Generation++ }, same: true},
-		"Sources":                  {change: func(c *Client) { c.Sources = nil }, same: true},
-		"Pauses":                   {change: func(c *Client) { c.Pauses = nil }, same: true},
-		"Discovery":                {change: func(c *Client) { c.Discovery = nil }, same: true},
+		"Endpoints":                {change: spec(func(s *v1alpha1.OAuthApplicationSpec) { s.Endpoints.TokenURL = "x" })},
+		"Parameters":               {change: spec(func(s *v1alpha1.OAuthApplicationSpec) { s.TokenRequest.Parameters = nil })},
+		"Format":                   {change: spec(func(s *v1alpha1.OAuthApplicationSpec) { s.TokenRequest.Format = "" })},
+		"Assertion": {change: spec(func(s *v1alpha1.OAuthApplicationSpec) {
+			s.Client.Assertion = &v1alpha1.ClientAssertionSpec{Audience: "x"}
+		})},
+		"ErrorCodes": {change: spec(func(s *v1alpha1.OAuthApplicationSpec) {
+			s.TokenResponse = &v1alpha1.TokenResponseSpec{ErrorCodes: map[string]v1alpha1.OAuthErrorCode{"x": "invalid_grant"}}
+		})},
+		"Scopes":      {change: spec(func(s *v1alpha1.OAuthApplicationSpec) { s.Scopes = nil })},
+		"Generation":  {change: func(c *Client) { c.Generation++ }, same: true},
+		"Sources":     {change: func(c *Client) { c.Sources = nil }, same: true},
+		"Pauses":      {change: func(c *Client) { c.Pauses = nil }, same: true},
+		"Discovery":   {change: func(c *Client) { c.Discovery = nil }, same: true},
+		"DisplayName": {change: spec(func(s *v1alpha1.OAuthApplicationSpec) { s.DisplayName = "x" }), same: true},
+		"SecretRef":   {change: spec(func(s *v1alpha1.OAuthApplicationSpec) { s.Client.SecretRef = nil }), same: true},
+		"Permission":  {change: spec(func(s *v1alpha1.OAuthApplicationSpec) { s.AllowedNamespaces = &v1alpha1.AllowedNamespaces{} }), same: true},
+		"Limits":      {change: spec(func(s *v1alpha1.OAuthApplicationSpec) { s.Limits = &v1alpha1.Limits{MaxConcurrent: 1} }), same: true},
+		"StatusCheck": {change: spec(func(s *v1alpha1.OAuthApplicationSpec) { s.StatusCheck = nil }), same: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -166,7 +290,7 @@ func TestTokenURLAndLane(t *testing.T) {
 	if got := c.TokenURL("authorization_code"); got != "https://p/token" {
 		t.Errorf("codes go to %s", got)
 	}
-	url, grantType := ParseLane(c.Lane("refresh_token"))
+	url, grantType := ParseLane(c.Lane("refresh_token", "https://p/refresh"))
 	if url != "https://p/refresh" || grantType != "refresh_token" {
 		t.Errorf("the lane reads back as %s, %s", url, grantType)
 	}

@@ -209,7 +209,7 @@ func TestPauseIsOneWriteHoweverManyAreRefused(t *testing.T) {
 	s, clock := newServer(), newClock()
 	store := newStore(s, clock)
 	must(t, store.Save(t.Context(), unkept()))
-	lane, other := sample().Lane("refresh_token"), sample().Lane("authorization_code")
+	lane, other := sample().Lane("refresh_token", "https://p/refresh"), sample().Lane("authorization_code", "https://p/token")
 	before := s.writes
 	for range 20 {
 		must(t, store.Pause(t.Context(), mustGet(t, store), lane, v1alpha1.ReasonInvalidClient, "no such client"))
@@ -235,7 +235,7 @@ func TestOneProbeAtATime(t *testing.T) {
 	s, clock := newServer(), newClock()
 	store, rival := newStore(s, clock), newStore(s, clock)
 	must(t, store.Save(t.Context(), unkept()))
-	lane := sample().Lane("refresh_token")
+	lane := sample().Lane("refresh_token", "https://p/refresh")
 	if ok, err := store.ClaimProbe(t.Context(), mustGet(t, store), lane); err != nil || !ok {
 		t.Fatalf("without a pause: %t, %v", ok, err)
 	}
@@ -281,7 +281,7 @@ func TestLift(t *testing.T) {
 	s, clock := newServer(), newClock()
 	store, rival := newStore(s, clock), newStore(s, clock)
 	must(t, store.Save(t.Context(), unkept()))
-	lane := sample().Lane("refresh_token")
+	lane := sample().Lane("refresh_token", "https://p/refresh")
 	before := s.writes
 	must(t, store.Lift(t.Context(), mustGet(t, store), lane))
 	if s.writes != before {
@@ -291,7 +291,7 @@ func TestLift(t *testing.T) {
 	s.sync(t)
 	old := mustGet(t, rival)
 	// Another writer makes the rival's version stale: the lift must get through all the same.
-	must(t, store.Pause(t.Context(), mustGet(t, store), sample().Lane("authorization_code"), v1alpha1.ReasonUnauthorizedClient, "no"))
+	must(t, store.Pause(t.Context(), mustGet(t, store), sample().Lane("authorization_code", "https://p/token"), v1alpha1.ReasonUnauthorizedClient, "no"))
 	must(t, rival.Lift(t.Context(), old, lane))
 	if _, paused := old.Paused(lane); paused {
 		t.Error("the caller's copy is still paused")
@@ -301,7 +301,7 @@ func TestLift(t *testing.T) {
 	if _, paused := c.Paused(lane); paused {
 		t.Error("the pause is still there")
 	}
-	if _, paused := c.Paused(sample().Lane("authorization_code")); !paused {
+	if _, paused := c.Paused(sample().Lane("authorization_code", "https://p/token")); !paused {
 		t.Error("the pause of another lane is gone")
 	}
 }
@@ -311,7 +311,7 @@ func TestAChangedClientIsNotPausedForWhatTheOldOneDid(t *testing.T) {
 	s, clock := newServer(), newClock()
 	store := newStore(s, clock)
 	must(t, store.Save(t.Context(), unkept()))
-	lane := sample().Lane("refresh_token")
+	lane := sample().Lane("refresh_token", "https://p/refresh")
 	old := mustGet(t, store)
 	must(t, store.Pause(t.Context(), mustGet(t, store), lane, v1alpha1.ReasonInvalidClient, "no"))
 	rotated := mustGet(t, store)
@@ -355,7 +355,7 @@ func TestDeletionsKeepNoSecretsAndAreForgotten(t *testing.T) {
 	c := unkept()
 	must(t, store.Save(t.Context(), c))
 	must(t, store.Delete(t.Context(), c))
-	if known := store.newest[c.Application.UID]; !known.deleted || known.secret != nil || !known.client.OAuth.Secret.IsEmpty() || known.client.Parameters != nil {
+	if known := store.newest[c.Application.UID]; !known.deleted || known.secret != nil || !known.client.OAuth.Secret.IsEmpty() || known.client.Secrets != nil || known.client.Spec != nil {
 		t.Errorf("a deleted client is remembered as %+v", known)
 	}
 	clock.SetTime(clock.Now().Add(2 * forgetAfter))

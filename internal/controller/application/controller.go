@@ -20,6 +20,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/callqueue"
+	"github.com/oauth-operator/oauth-operator/internal/census"
 	"github.com/oauth-operator/oauth-operator/internal/ownwrites"
 	"github.com/oauth-operator/oauth-operator/internal/provider"
 	"github.com/oauth-operator/oauth-operator/internal/registration"
@@ -38,7 +39,7 @@ const retryConflict = 50 * time.Millisecond
 // +kubebuilder:rbac:groups="",resources=secrets;configmaps;namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
-// Options are what the controller needs. All but InUse and Watched are required.
+// Options are what the controller needs. All but InUse, Listed and Watched are required.
 type Options struct {
 	// Client reads from the manager's cache, where the indexes of RegisterIndexes are, and writes.
 	Client client.Client
@@ -49,10 +50,20 @@ type Options struct {
 	Live client.Reader
 	// Registrations keeps the resolved clients.
 	Registrations *registration.Store
-	// Queue runs discovery, in the lane of the application ("namespace/name").
+	// Catalogue has the presets.
+	Catalogue *provider.Catalogue
+	// Queue runs discovery and listings, in the lane of the application ("namespace/name").
 	Queue *callqueue.Queue
 	// Discoverer reads discovery documents.
 	Discoverer Discoverer
+	// Getter reads the provider's lists.
+	Getter Getter
+	// Listings takes requests for listings.
+	Listings *Listings
+	// Census takes what listings have shown.
+	Census *census.Store
+	// Listed is called after each complete listing of an application's connections; nil: nobody waits for it.
+	Listed func(ctx context.Context, application types.NamespacedName)
 	// Transports judges CA bundles and makes the transports that trust them.
 	Transports Transports
 	// CheckURL judges a provider's URL before anything is sent there (egress.Guard.CheckURL).
@@ -83,10 +94,11 @@ type Reconciler struct {
 }
 
 func newReconciler(options Options) *Reconciler {
-	return &Reconciler{
+	r := &Reconciler{
 		options: options,
 		rules: rules{
-			Rules: provider.Rules{CheckURL: options.CheckURL, ExternalURL: options.ExternalURL},
+			Rules:     provider.Rules{CheckURL: options.CheckURL, ExternalURL: options.ExternalURL},
+			catalogue: options.Catalogue,
 			checkCA: func(bundle []byte) error {
 				_, err := options.Transports.ForCA(bundle)
 				return err
@@ -94,6 +106,8 @@ func newReconciler(options Options) *Reconciler {
 			revocationTimeout: options.RevocationTimeout,
 		},
 	}
+	options.Listings.attach(r.wake.enqueue)
+	return r
 }
 
 // Reconcile makes one pass over an application.
@@ -104,6 +118,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	application := &v1alpha1.OAuthApplication{}
 	err := r.options.Client.Get(ctx, request.NamespacedName, application)
 	if apierrors.IsNotFound(err) {
+		r.options.Listings.dismiss(request.NamespacedName)
 		return ctrl.Result{}, r.release(ctx, request.NamespacedName, "")
 	}
 	if err != nil {
@@ -141,6 +156,7 @@ func (r *Reconciler) pass(ctx context.Context, application *v1alpha1.OAuthApplic
 			return ctrl.Result{}, err
 		}
 	}
+	r.attendListing(application, f, d)
 	if err := r.report(ctx, application, status(f, d), eventsFor(application.Status, d)); err != nil {
 		return ctrl.Result{}, err
 	}
@@ -151,6 +167,21 @@ func (r *Reconciler) pass(ctx context.Context, application *v1alpha1.OAuthApplic
 		return ctrl.Result{}, nil
 	}
 	return ctrl.Result{RequeueAfter: max(d.wakeAt.Sub(f.now), time.Millisecond)}, nil
+}
+
+// attendListing begins the listing that is due, or forgets what is known where there is nothing to list.
+func (r *Reconciler) attendListing(application *v1alpha1.OAuthApplication, f facts, d decision) {
+	key := client.ObjectKeyFromObject(application)
+	if d.listed == nil {
+		r.options.Listings.forget(key, application.UID)
+		r.options.Census.Forget(application.UID)
+		return
+	}
+	r.options.Listings.look(application.UID, listBasis(d.listed), f.now)
+	if d.list != nil {
+		//nolint:contextcheck // the calls outlive this pass; the queue gives them contexts of their own
+		r.startListing(key, application.UID, *d.list)
+	}
 }
 
 // passDeleted lets a deleted application go once its connections have gone, or its time is over.
@@ -174,6 +205,8 @@ func (r *Reconciler) passDeleted(ctx context.Context, application *v1alpha1.OAut
 		return ctrl.Result{}, fmt.Errorf("remove the finalizer: %w", err)
 	}
 	r.attempts.forget(application.UID)
+	r.options.Listings.forget(client.ObjectKeyFromObject(application), application.UID)
+	r.options.Census.Forget(application.UID)
 	r.own.Forget(application.UID)
 	if f.connections.Total > 0 {
 		leftConnections(f.connections.Total).record(r.options.Recorder, before)

@@ -215,7 +215,7 @@ func TestPausesShow(t *testing.T) {
 	application := w.eventuallyReason("crm", v1alpha1.ReasonReady)
 	kept, err := controller.store.Get(t.Context(), application.UID)
 	w.must(err)
-	lane := kept.Lane("refresh_token")
+	lane := kept.Lane("refresh_token", kept.TokenURL("refresh_token"))
 	w.must(controller.store.Pause(t.Context(), kept, lane, v1alpha1.ReasonInvalidClient, "no such client"))
 	application = w.eventuallyReason("crm", v1alpha1.ReasonInvalidClient)
 	if application.Status.Phase != v1alpha1.ApplicationActive || !strings.Contains(message(application), "refresh_token") {
@@ -455,7 +455,7 @@ func TestTheAPIServerRefusesWhatCannotWork(t *testing.T) {
 		"NoProvider": {
 			reason: "the two ways to name a provider are said",
 			change: func(s *v1alpha1.OAuthApplicationSpec) { s.IssuerURL = "" },
-			want:   []string{"spec:", "set issuerURL", "endpoints.tokenURL"},
+			want:   []string{"spec:", "name the provider", "issuerURL", "endpoints.tokenURL", "endpoints.tokenURL"},
 		},
 		"RelativeIssuer": {
 			reason: "an example shows the form",
@@ -479,7 +479,7 @@ func TestTheAPIServerRefusesWhatCannotWork(t *testing.T) {
 		"NoClientID": {
 			reason: "a client has an id",
 			change: func(s *v1alpha1.OAuthApplicationSpec) { s.Client.ID = "" },
-			want:   []string{"spec.client.id"},
+			want:   []string{"spec.client", "exactly one of id and idSecretRef"},
 		},
 		"PublicWithSecret": {
 			reason: "None takes no secret",
@@ -536,7 +536,7 @@ func TestTheAPIServerRefusesWhatCannotWork(t *testing.T) {
 					{Name: "audience", SecretKeyRef: &v1alpha1.ValueSecretReference{Name: "s"}},
 				}}
 			},
-			want: []string{"spec.tokenRequest.parameters[0].secretKeyRef", "key is required"},
+			want: []string{"spec.tokenRequest.parameters[0].secretKeyRef", "secretKeyRef.key", "at least 1"},
 		},
 		"SelectorWithoutFrom": {
 			reason: "a selector that would not count is refused",
@@ -611,7 +611,8 @@ func TestDefaultsOfAnApplication(t *testing.T) {
 	application.Spec.Limits = &v1alpha1.Limits{RequestsPerSecond: quantity("0.5")}
 	w.create(application)
 	spec := application.Spec
-	if spec.PKCE != v1alpha1.PKCES256 || spec.ScopeSeparator != " " || spec.AllowedNamespaces.From != v1alpha1.NamespacesFromSame ||
+	// What a preset may say has no default here, or the preset would never be heard.
+	if spec.PKCE != "" || spec.ScopeSeparator != "" || spec.AllowedNamespaces.From != v1alpha1.NamespacesFromSame ||
 		spec.Limits.MaxConcurrent != 4 || spec.Limits.RequestsPerSecond.AsApproximateFloat64() != 0.5 {
 		t.Errorf("the defaults are %+v", spec)
 	}

@@ -3,33 +3,22 @@
 package application
 
 import (
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/internal/egress"
 	"github.com/oauth-operator/oauth-operator/internal/oauth"
 	"github.com/oauth-operator/oauth-operator/internal/provider"
 	"github.com/oauth-operator/oauth-operator/internal/registration"
-	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
 
 const (
 	// discoveryAge is how long a discovery document serves before it is read again, less up to a tenth by a hash of the
 	// application's UID.
 	discoveryAge = 24 * time.Hour
-	// maxCABundle keeps the kept copy within what a Secret can hold.
-	maxCABundle = 256 << 10
-	// maxListedKeys bounds how many keys of a Secret a message lists.
-	maxListedKeys = 10
-
 	readyMessage = "connections can use this application"
 )
 
@@ -47,13 +36,34 @@ type decision struct {
 	client *registration.Client
 	// discover, when set, is the document to ask for.
 	discover *discoveryRequest
-	verdict  verdict
+	// list, when set, is the listing to make.
+	list *listRequest
+	// listed is the client by whose description the provider's connections are listed; nil: they are not.
+	listed  *registration.Client
+	verdict verdict
 	// failure is why the document could not be read with this configuration; nil when it could, or was not tried.
-	failure *discoveryFailure
+	failure *callFailure
 	// degraded explains what is wrong although the application is ready.
-	degraded string
+	degraded []degradation
 	// wakeAt is when to look again without any event; zero for not at all.
 	wakeAt time.Time
+}
+
+// degradation is something that is wrong although connections can use the application.
+type degradation struct {
+	// reason and action are those of its event.
+	reason, action string
+	// what is the unchanging beginning of the text, and detail the rest.
+	what, detail string
+}
+
+func (d *decision) degrade(one degradation) { d.degraded = append(d.degraded, one) }
+
+// wake asks for another look at a time.
+func (d *decision) wake(at time.Time) {
+	if d.wakeAt.IsZero() || at.Before(d.wakeAt) {
+		d.wakeAt = at
+	}
 }
 
 // discoveryRequest is what an attempt at discovery needs.
@@ -69,16 +79,33 @@ type discoveryRequest struct {
 // decide judges an application that is not being deleted. The checks go from what costs nothing to what needs the
 // provider; the first that fails is the verdict, and then what is kept stays in use for the grants that exist.
 func decide(f facts, r rules) decision {
-	spec := &f.application.Spec
-	if err := provider.Validate(spec, r.Rules); err != nil {
+	d := resolve(f, r)
+	if d.listed = d.client; d.listed == nil {
+		d.listed = f.kept
+	}
+	scheduleListing(f, &d)
+	if d.client != nil {
+		checkValidity(f, d.client, &d)
+		d.verdict = judge(f, d)
+	}
+	return d
+}
+
+// resolve makes the client, or says in the verdict why it cannot.
+func resolve(f facts, r rules) decision {
+	spec, err := r.catalogue.Effective(&f.application.Spec)
+	if err == nil {
+		err = provider.Validate(spec, r.Rules)
+	}
+	if err != nil {
 		return decision{verdict: invalid(err)}
 	}
-	inputs, problem := resolveInputs(f, r)
+	inputs, problem := resolveInputs(f, spec, r)
 	if problem != nil {
 		return decision{verdict: *problem}
 	}
 	d := decision{}
-	document := discover(f, inputs.ca, &d)
+	document := discover(f, spec, inputs.ca, &d)
 	if spec.IssuerURL != "" && document == nil {
 		d.verdict = undiscovered(d.failure)
 		return d
@@ -93,7 +120,6 @@ func decide(f facts, r rules) decision {
 		return d
 	}
 	d.client = compose(f, inputs, document, resolved)
-	d.verdict = judge(d)
 	return d
 }
 
@@ -108,15 +134,14 @@ func compose(f facts, inputs inputValues, document *registration.Discovery, reso
 		Namespace: f.application.Namespace, Name: f.application.Name, UID: f.application.UID,
 	}
 	client.Generation = f.application.Generation
+	client.Spec = resolved.Spec
 	client.OAuth = oauth.Client{
-		ID: f.application.Spec.Client.ID, Secret: inputs.secret, Authentication: resolved.Authentication,
+		ID: inputs.id, Secret: inputs.secret, Authentication: resolved.Authentication,
+		Basic: oauth.BasicCredentials(resolved.Spec.Client.BasicCredentials),
 	}
 	client.RevocationAuthentication = resolved.RevocationAuthentication
-	client.Endpoints = keptEndpoints(resolved.Endpoints)
+	client.Key, client.Certificate, client.Secrets = inputs.key, inputs.certificate, inputs.secrets
 	client.RedirectURL = resolved.RedirectURL
-	client.Parameters = inputs.parameters
-	client.ScopeSeparator = resolved.ScopeSeparator
-	client.Scopes = resolved.Scopes
 	client.CA = inputs.ca
 	client.Limits = registration.Limits(resolved.Limits)
 	client.Discovery = document
@@ -124,29 +149,27 @@ func compose(f facts, inputs inputValues, document *registration.Discovery, reso
 	return client
 }
 
-func keptEndpoints(e v1alpha1.Endpoints) registration.Endpoints {
-	return registration.Endpoints{
-		Authorization:       string(e.AuthorizationURL),
-		Token:               string(e.TokenURL),
-		Refresh:             string(e.RefreshURL),
-		Revocation:          string(e.RevocationURL),
-		Introspection:       string(e.IntrospectionURL),
-		DeviceAuthorization: string(e.DeviceAuthorizationURL),
-		UserInfo:            string(e.UserInfoURL),
-	}
-}
-
 // judge gives the verdict on a complete client.
-func judge(d decision) verdict {
+func judge(f facts, d decision) verdict {
+	if gone(f, d) {
+		return verdict{
+			reason: v1alpha1.ReasonApplicationDeleted, stalled: true,
+			message: "the provider's list of applications says that this client no longer exists there; register another one and give its id and secret here, or delete this application",
+		}
+	}
 	if lane, pause, ok := longestPause(d.client); ok {
 		tokenURL, grantType := registration.ParseLane(lane)
-		return verdict{reason: pause.Reason, message: pauseMessage(pause, host(tokenURL), grantType), stalled: true}
+		return verdict{reason: pause.Reason, message: d.explain(pauseMessage(pause, host(tokenURL), grantType)), stalled: true}
 	}
-	message := readyMessage
-	if d.degraded != "" {
-		message += "; " + d.degraded
+	return verdict{ready: true, reason: v1alpha1.ReasonReady, message: d.explain(readyMessage)}
+}
+
+// explain adds to a message what else is wrong.
+func (d *decision) explain(message string) string {
+	for _, one := range d.degraded {
+		message += "; " + one.what + one.detail
 	}
-	return verdict{ready: true, reason: v1alpha1.ReasonReady, message: message}
+	return message
 }
 
 // longestPause picks one pause to report, always the same one of several.
@@ -188,181 +211,6 @@ func host(raw string) string {
 
 func invalid(err error) verdict {
 	return verdict{reason: v1alpha1.ReasonInvalidConfiguration, message: err.Error(), stalled: true}
-}
-
-// inputValues are the values that a spec refers to.
-type inputValues struct {
-	secret     sensitive.String
-	parameters []oauth.Parameter
-	ca         []byte
-	sources    []registration.Source
-}
-
-// resolveInputs takes the values from what was read, or from the kept client when nothing has changed since.
-func resolveInputs(f facts, r rules) (inputValues, *verdict) {
-	if f.unchanged {
-		return inputValues{
-			secret: f.kept.OAuth.Secret, parameters: f.kept.Parameters, ca: f.kept.CA, sources: f.kept.Sources,
-		}, nil
-	}
-	var values inputValues
-	fromSecrets := map[string]sensitive.String{}
-	for _, in := range f.inputs {
-		if problem := checkInput(in, r); problem != nil {
-			return inputValues{}, problem
-		}
-		if !slices.Contains(values.sources, in.source) {
-			values.sources = append(values.sources, in.source)
-		}
-		switch in.use {
-		case useClientSecret:
-			values.secret = sensitive.New(trimLineEnd(in.value))
-		case useCA:
-			values.ca = in.value
-		case useParameter:
-			fromSecrets[in.parameter] = sensitive.New(string(in.value))
-		}
-	}
-	if f.application.Spec.TokenRequest == nil {
-		return values, nil
-	}
-	for _, parameter := range f.application.Spec.TokenRequest.Parameters {
-		value := fromSecrets[parameter.Name]
-		if parameter.Value != nil {
-			value = sensitive.New(*parameter.Value)
-		}
-		values.parameters = append(values.parameters, oauth.Parameter{Name: parameter.Name, Value: value})
-	}
-	return values, nil
-}
-
-// trimLineEnd drops what `echo` and editors add. A client secret never ends in a line break: it is printable ASCII
-// (RFC 6749, appendix A.2).
-func trimLineEnd(value []byte) string { return strings.TrimRight(string(value), "\r\n") }
-
-// checkInput judges one value that the spec refers to. What is missing may come at any time, and is then noticed.
-func checkInput(in input, r rules) *verdict {
-	reason := v1alpha1.ReasonSecretNotFound
-	if in.use == useCA {
-		reason = v1alpha1.ReasonCABundleInvalid
-	}
-	waiting := func(message string) *verdict {
-		return &verdict{reason: reason, message: in.field + ": " + message, progressing: true}
-	}
-	broken := func(message string) *verdict {
-		if in.use != useCA {
-			reason = v1alpha1.ReasonInvalidConfiguration
-		}
-		return &verdict{reason: reason, message: in.field + ": " + message, stalled: true}
-	}
-	object := fmt.Sprintf("%s %q", in.kind, in.name)
-	switch {
-	case !in.exists:
-		return waiting(fmt.Sprintf("%s does not exist in this namespace; create it with key %q", object, in.key))
-	case !in.found:
-		return waiting(fmt.Sprintf("%s has no key %q (keys: %s)", object, in.key, listKeys(in.keys)))
-	case len(strings.TrimSpace(string(in.value))) == 0:
-		return waiting(fmt.Sprintf("key %q of %s is empty", in.key, object))
-	case in.use == useCA && len(in.value) > maxCABundle:
-		return broken(fmt.Sprintf("key %q of %s has %d bytes; a CA bundle may have %d: name the provider's own CA only", in.key, object, len(in.value), maxCABundle))
-	case in.use == useCA:
-		if err := r.checkCA(in.value); err != nil {
-			return broken(fmt.Sprintf("key %q of %s: %v", in.key, object, err))
-		}
-	case !printable(in.value):
-		return broken(fmt.Sprintf("key %q of %s is not printable text; data in a Secret is encoded in Base64 once, stringData not at all", in.key, object))
-	}
-	return nil
-}
-
-// printable allows the line break that is trimmed.
-func printable(value []byte) bool {
-	text := trimLineEnd(value)
-	return utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
-}
-
-func listKeys(keys []string) string {
-	switch {
-	case len(keys) == 0:
-		return "none"
-	case len(keys) > maxListedKeys:
-		return strings.Join(keys[:maxListedKeys], ", ") + ", …"
-	}
-	return strings.Join(keys, ", ")
-}
-
-// discover returns the document to use, nil for none, and adds to the decision whether to read it anew, when to look
-// again, and what is wrong with a document that could not be read again.
-func discover(f facts, ca []byte, d *decision) *registration.Discovery {
-	issuer := f.application.Spec.IssuerURL
-	if issuer == "" {
-		return nil
-	}
-	request := discoveryRequest{issuer: issuer, ca: ca, trust: egress.Fingerprint(ca), limits: provider.LimitsOf(&f.application.Spec)}
-	request.basis = fmt.Sprintf("%d %s %s", f.application.Generation, request.trust, issuer)
-	document := newestDocument(f, issuer)
-	due := f.now
-	if document != nil && document.Trust == request.trust {
-		due = document.At.Add(discoveryAge - jitter(string(f.application.UID), discoveryAge/10))
-	}
-	if f.attempt.basis == request.basis && f.attempt.failure != nil {
-		due, d.failure = latest(due, f.attempt.retryAt), f.attempt.failure
-		if document != nil {
-			d.degraded = fmt.Sprintf("the discovery document of issuerURL could not be read again, the one of %s stays in use: %s",
-				document.At.UTC().Format(time.RFC3339), f.attempt.failure.message)
-		}
-	}
-	switch {
-	case f.attempt.running: // Its end wakes the controller.
-	case due.After(f.now):
-		d.wakeAt = due
-	default:
-		d.discover = &request
-	}
-	return document
-}
-
-// newestDocument chooses between what is kept and what the latest attempt found, which wins when both are of the same
-// second. A document under another CA serves on until it has been read again.
-func newestDocument(f facts, issuer string) *registration.Discovery {
-	var newest *registration.Discovery
-	if f.kept != nil && f.kept.Discovery != nil && f.kept.Discovery.Metadata.Issuer == issuer {
-		newest = f.kept.Discovery
-	}
-	found := f.attempt.found
-	if found != nil && found.Metadata.Issuer == issuer && (newest == nil || !found.At.Before(newest.At)) {
-		newest = found
-	}
-	return newest
-}
-
-// undiscovered is the verdict while there is no document at all.
-func undiscovered(failure *discoveryFailure) verdict {
-	if failure == nil {
-		return verdict{
-			reason: v1alpha1.ReasonProgressing, message: "reading the discovery document of issuerURL", progressing: true,
-		}
-	}
-	message := fmt.Sprintf("issuerURL: the discovery document cannot be read: %s. It is tried again with growing distance", failure.message)
-	if failure.definite {
-		message += "; correct issuerURL, or leave it out and set endpoints"
-	}
-	return verdict{
-		reason: v1alpha1.ReasonDiscoveryFailed, message: message, stalled: failure.definite, progressing: !failure.definite,
-	}
-}
-
-// failureOf sums up an error of discovery.
-func failureOf(err error) (*discoveryFailure, time.Duration) {
-	failed := (*oauth.Error)(nil)
-	if !errors.As(err, &failed) {
-		return &discoveryFailure{message: err.Error()}, 0
-	}
-	blocked := (*egress.BlockedError)(nil)
-	if errors.As(err, &blocked) {
-		return &discoveryFailure{message: blocked.Error(), definite: true}, 0
-	}
-	return &discoveryFailure{message: failed.Error(), definite: failed.Concern == oauth.ConcernApplication}, failed.RetryAfter
 }
 
 func latest(a, b time.Time) time.Time {

@@ -26,6 +26,7 @@ func now() time.Time { return time.Date(2026, 8, 1, 10, 0, 0, 0, time.UTC) }
 
 func testRules() rules {
 	return rules{
+		catalogue: &provider.Catalogue{},
 		Rules: provider.Rules{
 			ExternalURL: "https://gateway.example.com",
 			CheckURL: func(raw string) error {
@@ -278,16 +279,16 @@ func failed(f *facts, message string, definite bool) attempt {
 	d := decision{}
 	plain := *f
 	plain.attempt = attempt{}
-	discover(plain, nil, &d)
+	discover(plain, &f.application.Spec, nil, &d)
 	return attempt{
-		basis: d.discover.basis, failure: &discoveryFailure{message: message, definite: definite}, failures: 1,
+		basis: d.discover.basis, failure: &callFailure{message: message, definite: definite}, failures: 1,
 		retryAt: f.now.Add(time.Minute),
 	}
 }
 
 func pause(f *facts, reason string) {
 	client := decide(*f, testRules()).client
-	client.Pauses = map[string]registration.Pause{client.Lane("refresh_token"): {
+	client.Pauses = map[string]registration.Pause{client.Lane("refresh_token", client.TokenURL("refresh_token")): {
 		Reason: reason, Message: "no such client.", Since: now().Add(-time.Hour), Fingerprint: client.Fingerprint(),
 	}}
 	f.kept = client
@@ -301,8 +302,7 @@ func TestDecideComposesTheClient(t *testing.T) {
 		{Name: "audience", Value: new("api")},
 		{Name: "hint", SecretKeyRef: &v1alpha1.ValueSecretReference{Name: "crm-client", Key: "hint"}},
 	}}
-	hint := found("tokenRequest.parameters[hint].secretKeyRef", "crm-client", "hint", useParameter, "hush\n")
-	hint.parameter = "hint"
+	hint := found("tokenRequest.parameters[hint].secretKeyRef", "crm-client", "hint", useValue, "hush\n")
 	f.inputs = append(f.inputs, hint, found("caBundle.secretRef", "ca", "ca.crt", useCA, "certificate"))
 	client := decide(f, testRules()).client
 	if client == nil {
@@ -311,23 +311,32 @@ func TestDecideComposesTheClient(t *testing.T) {
 	if got := client.OAuth.Secret.Reveal(); got != "hidden" {
 		t.Errorf("the client secret is %q: its line break belongs to the file it came from", got)
 	}
-	if len(client.Parameters) != 2 || client.Parameters[0].Value.Reveal() != "api" || client.Parameters[1].Value.Reveal() != "hush\n" {
-		t.Error("the parameters are not those of the spec, in its order and unchanged")
+	if all := client.Parameters(); len(all) != 2 || all[0].Value.Reveal() != "api" || all[1].Value.Reveal() != "hush" {
+		t.Error("the parameters are not those of the spec, in its order and without the file's line break")
 	}
 	if len(client.Sources) != 2 {
 		t.Errorf("sources %v: two parameters of one Secret are one source", client.Sources)
 	}
-	if client.OAuth.Authentication != oauth.ClientSecretPost || client.Endpoints.Revocation != issuer+"/revoke" ||
+	if client.OAuth.Authentication != oauth.ClientSecretPost || client.Spec.Endpoints.RevocationURL != issuer+"/revoke" ||
 		client.RedirectURL != "https://gateway.example.com/oauth2/callback" || string(client.CA) != "certificate" ||
 		client.Generation != 2 || client.Limits.MaxConcurrent != 4 || client.Application.UID != "8f0c" {
 		t.Errorf("the client is %+v", client)
 	}
 
 	again := f
-	again.kept, again.unchanged, again.inputs = client, true, nil
+	again.kept, again.unchanged, again.inputs = client, true, unread(f.inputs)
 	if same := decide(again, testRules()).client; same.Fingerprint() != client.Fingerprint() || !same.SameSources(client.Sources) {
 		t.Error("without reading anything again the client is another one")
 	}
+}
+
+// unread are inputs as they are gathered when nothing has changed.
+func unread(inputs []input) []input {
+	var all []input
+	for _, in := range inputs {
+		all = append(all, input{reference: in.reference})
+	}
+	return all
 }
 
 func TestStatus(t *testing.T) {

@@ -4,6 +4,8 @@ package application
 
 import (
 	"fmt"
+	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -16,6 +18,7 @@ import (
 const (
 	actionResolve  = "Resolve"
 	actionDiscover = "Discover"
+	actionList     = "ListConnections"
 	actionDelete   = "Delete"
 )
 
@@ -38,9 +41,45 @@ func becameUnready(v verdict) occurrence {
 	return occurrence{kind: corev1.EventTypeWarning, reason: v.reason, action: actionResolve, note: v.message}
 }
 
-// rereadFailed : the discovery document is an old one.
-func rereadFailed(message string) occurrence {
-	return occurrence{kind: corev1.EventTypeWarning, reason: v1alpha1.ReasonDiscoveryFailed, action: actionDiscover, note: message}
+// becameDegraded : connections can use it, and something is wrong all the same.
+func becameDegraded(d degradation) occurrence {
+	return occurrence{kind: corev1.EventTypeWarning, reason: d.reason, action: d.action, note: d.what + d.detail}
+}
+
+// oldDocument : the discovery document in use is an old one.
+func oldDocument(at time.Time, failure *callFailure) degradation {
+	return degradation{
+		reason: v1alpha1.ReasonDiscoveryFailed, action: actionDiscover, what: "the discovery document of issuerURL could not be read again",
+		detail: fmt.Sprintf(", the one of %s stays in use: %s", at.UTC().Format(time.RFC3339), failure.message),
+	}
+}
+
+// unlisted : what is known of the provider's connections is old.
+func unlisted(failure *callFailure) degradation {
+	remedy := "it is tried again with growing distance"
+	if failure.definite {
+		remedy = "check statusCheck.connectionList; " + remedy
+	}
+	return degradation{
+		reason: v1alpha1.EventStatusCheckFailed, action: actionList, what: "the provider's list of connections cannot be read",
+		detail: fmt.Sprintf(", so connections stay as they are: %s; %s", failure.message, remedy),
+	}
+}
+
+// expiredCertificate : the provider will not accept the client any longer.
+func expiredCertificate(at time.Time) degradation {
+	return badCertificate("expired at " + at.UTC().Format(time.RFC3339) + "; renew it in the Secret of client.secretRef")
+}
+
+// earlyCertificate : the provider does not accept the client yet.
+func earlyCertificate(at time.Time) degradation {
+	return badCertificate("is not valid before " + at.UTC().Format(time.RFC3339))
+}
+
+func badCertificate(detail string) degradation {
+	return degradation{
+		reason: v1alpha1.ReasonInvalidConfiguration, action: actionResolve, what: "the client certificate ", detail: detail,
+	}
 }
 
 // leftConnections : the application has gone before its connections.
@@ -58,9 +97,15 @@ func eventsFor(before v1alpha1.OAuthApplicationStatus, d decision) []occurrence 
 	switch {
 	case d.verdict.ready && !sameReason:
 		return []occurrence{becameReady(d.verdict.message)}
-	case d.verdict.ready && d.degraded != "" && ready.Message == readyMessage:
-		return []occurrence{rereadFailed(d.degraded)}
-	case d.verdict.ready, d.verdict.reason == v1alpha1.ReasonProgressing:
+	case d.verdict.ready:
+		var news []occurrence
+		for _, one := range d.degraded {
+			if !strings.Contains(ready.Message, one.what) {
+				news = append(news, becameDegraded(one))
+			}
+		}
+		return news
+	case d.verdict.reason == v1alpha1.ReasonProgressing:
 		return nil
 	case sameReason && ready.Message == cut(d.verdict.message):
 		return nil

@@ -20,9 +20,15 @@ import (
 // gather collects the facts of one pass. It asks the API server only for Secrets and ConfigMaps of which the kept client
 // holds another version, or none.
 func (r *Reconciler) gather(ctx context.Context, application *v1alpha1.OAuthApplication) (facts, error) {
-	f := facts{application: application, now: r.options.Clock.Now(), attempt: r.attempts.get(application.UID)}
+	f := facts{
+		application: application, now: r.options.Clock.Now(), attempt: r.attempts.get(application.UID),
+		listing: r.options.Listings.get(client.ObjectKeyFromObject(application), application.UID),
+	}
+	if known, ok := r.options.Census.Get(application.UID); ok {
+		f.census = &known
+	}
 	var err error
-	if f.connections, err = r.count(ctx, application); err != nil {
+	if f.connections, f.managed, err = r.count(ctx, application); err != nil {
 		return facts{}, err
 	}
 	f.kept, err = r.options.Registrations.Get(ctx, application.UID)
@@ -36,19 +42,24 @@ func (r *Reconciler) gather(ctx context.Context, application *v1alpha1.OAuthAppl
 }
 
 // count counts the connections of an application: those that may use it, and those that hold tokens from a time when they
-// might. Others only name it; nothing of it is theirs to hold up.
-func (r *Reconciler) count(ctx context.Context, application *v1alpha1.OAuthApplication) (v1alpha1.ConnectionCounts, error) {
-	var counts v1alpha1.ConnectionCounts
+// might. Others only name it; nothing of it is theirs to hold up. managed are the ids at the provider of them all.
+func (r *Reconciler) count(
+	ctx context.Context, application *v1alpha1.OAuthApplication,
+) (counts v1alpha1.ConnectionCounts, managed map[string]bool, err error) {
 	connections, err := r.connections(ctx, client.ObjectKeyFromObject(application))
 	if err != nil {
-		return counts, err
+		return counts, nil, err
 	}
+	managed = map[string]bool{}
 	namespaces := map[string]map[string]string{}
 	for i := range connections {
 		connection := &connections[i]
+		if id := connection.Status.ID; id != "" {
+			managed[id] = true
+		}
 		namespaceLabels, err := r.labelsOf(ctx, application, connection.Namespace, namespaces)
 		if err != nil {
-			return counts, err
+			return counts, nil, err
 		}
 		if !held(connection) && NotAllowed(application, connection, namespaceLabels) != "" {
 			continue
@@ -58,7 +69,7 @@ func (r *Reconciler) count(ctx context.Context, application *v1alpha1.OAuthAppli
 			counts.Active++
 		}
 	}
-	return counts, nil
+	return counts, managed, nil
 }
 
 // labelsOf reads the labels of a namespace once, where an application asks for any. They do not show in a namespace that
@@ -106,7 +117,8 @@ func (r *Reconciler) gatherInputs(ctx context.Context, f *facts) error {
 			sources = append(sources, source)
 		}
 	}
-	f.unchanged = complete && f.kept != nil && f.kept.Generation == f.application.Generation && f.kept.SameSources(sources)
+	f.unchanged = complete && f.kept != nil && f.kept.Generation == f.application.Generation && f.kept.SameSources(sources) &&
+		!slices.ContainsFunc(f.inputs, func(in input) bool { return !holds(f.kept, in.reference) })
 	if f.unchanged {
 		return nil
 	}
@@ -121,7 +133,7 @@ func keyOf(ref reference) objectKey { return objectKey{kind: ref.kind, name: ref
 // versions lists the inputs and finds which version of their objects there is, by the cache of metadata.
 func (r *Reconciler) versions(ctx context.Context, f *facts) (map[objectKey]registration.Source, error) {
 	versions := map[objectKey]registration.Source{}
-	for _, ref := range references(&f.application.Spec) {
+	for _, ref := range referencesOf(r.rules.catalogue, &f.application.Spec) {
 		f.inputs = append(f.inputs, input{reference: ref})
 		object := &metav1.PartialObjectMetadata{}
 		object.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(ref.kind))

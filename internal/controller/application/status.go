@@ -4,13 +4,13 @@ package application
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/internal/registration"
 )
 
 // maxMessage bounds a condition's message well below what the API takes.
@@ -24,10 +24,14 @@ func status(f facts, d decision) v1alpha1.OAuthApplicationStatus {
 	if d.client != nil {
 		next.Phase, inUse = v1alpha1.ApplicationActive, d.client
 	}
+	if d.verdict.reason == v1alpha1.ReasonApplicationDeleted {
+		next.Phase = v1alpha1.ApplicationDeleted
+	}
 	next.Endpoints, next.RedirectURL = nil, ""
 	if inUse != nil {
-		next.Endpoints, next.RedirectURL = shownEndpoints(inUse.Endpoints), inUse.RedirectURL
+		next.Endpoints, next.RedirectURL = inUse.Spec.Endpoints.DeepCopy(), inUse.RedirectURL
 	}
+	f.connections.Unmanaged = unmanaged(f, d)
 	settle(next, f, d.verdict)
 	return *next
 }
@@ -75,16 +79,18 @@ func cut(message string) string {
 	return string(runes[:min(len(runes), maxMessage/4)]) + "…"
 }
 
-func shownEndpoints(e registration.Endpoints) *v1alpha1.Endpoints {
-	return &v1alpha1.Endpoints{
-		AuthorizationURL:       v1alpha1.EndpointURL(e.Authorization),
-		TokenURL:               v1alpha1.EndpointURL(e.Token),
-		RefreshURL:             v1alpha1.EndpointURL(e.Refresh),
-		RevocationURL:          v1alpha1.EndpointURL(e.Revocation),
-		IntrospectionURL:       v1alpha1.EndpointURL(e.Introspection),
-		DeviceAuthorizationURL: v1alpha1.EndpointURL(e.DeviceAuthorization),
-		UserInfoURL:            v1alpha1.EndpointURL(e.UserInfo),
+// unmanaged counts what the provider lists and nobody manages. Until a listing of this process has been complete, the
+// number stays as it was.
+func unmanaged(f facts, d decision) *int32 {
+	switch {
+	case d.listed == nil || listOf(d.listed) == nil:
+		return nil
+	case f.census != nil:
+		return new(int32(min(f.census.Unmanaged(f.managed), math.MaxInt32))) //nolint:gosec // bounded in the same line
+	case f.application.Status.Connections != nil:
+		return f.application.Status.Connections.Unmanaged
 	}
+	return nil
 }
 
 // waitForConnections judges an application that is being deleted: how long it waits, zero once it may go.

@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/provider"
 	"github.com/oauth-operator/oauth-operator/internal/registration"
 )
 
@@ -55,30 +56,33 @@ func applicationOf(connection *v1alpha1.OAuthConnection) types.NamespacedName {
 	return types.NamespacedName{Namespace: namespace, Name: name}
 }
 
-func indexReferences(object client.Object) []string {
-	application, ok := object.(*v1alpha1.OAuthApplication)
-	if !ok {
-		return nil
+// indexReferences returns the function of indexByReference: presets refer to Secrets, too.
+func indexReferences(catalogue *provider.Catalogue) client.IndexerFunc {
+	return func(object client.Object) []string {
+		application, ok := object.(*v1alpha1.OAuthApplication)
+		if !ok {
+			return nil
+		}
+		var keys []string
+		for _, ref := range referencesOf(catalogue, &application.Spec) {
+			keys = append(keys, referenceKey(ref.kind, application.Namespace, ref.name))
+		}
+		slices.Sort(keys)
+		return slices.Compact(keys)
 	}
-	var keys []string
-	for _, ref := range references(&application.Spec) {
-		keys = append(keys, referenceKey(ref.kind, application.Namespace, ref.name))
-	}
-	slices.Sort(keys)
-	return slices.Compact(keys)
 }
 
 func referenceKey(kind, namespace, name string) string { return kind + "/" + namespace + "/" + name }
 
 // RegisterIndexes adds the indexes that this controller and the registration store read by. Others may read by them too.
-func RegisterIndexes(ctx context.Context, indexer client.FieldIndexer) error {
+func RegisterIndexes(ctx context.Context, indexer client.FieldIndexer, catalogue *provider.Catalogue) error {
 	for _, index := range []struct {
 		object client.Object
 		name   string
 		keys   client.IndexerFunc
 	}{
 		{&v1alpha1.OAuthConnection{}, IndexConnectionsByApplication, IndexConnections},
-		{&v1alpha1.OAuthApplication{}, indexByReference, indexReferences},
+		{&v1alpha1.OAuthApplication{}, indexByReference, indexReferences(catalogue)},
 		{&corev1.Secret{}, registration.IndexByApplication, registration.IndexApplication},
 	} {
 		if err := indexer.IndexField(ctx, index.object, index.name, index.keys); err != nil {
@@ -139,10 +143,10 @@ func connectionHandler() handler.EventHandler {
 	}
 }
 
-// countsOtherwise tells whether a connection may count otherwise than before: its phase is another, or the permission that
-// its own controller found.
+// countsOtherwise tells whether a connection may count otherwise than before: its phase is another, its grant at the
+// provider, or the permission that its own controller found.
 func countsOtherwise(before, after *v1alpha1.OAuthConnection) bool {
-	return before.Status.Phase != after.Status.Phase || refused(before) != refused(after)
+	return before.Status.Phase != after.Status.Phase || before.Status.ID != after.Status.ID || refused(before) != refused(after)
 }
 
 func refused(connection *v1alpha1.OAuthConnection) bool {
@@ -195,7 +199,7 @@ func (r *Reconciler) metadataSource(kind string) source.SyncingSource {
 	return source.Kind(r.options.Metadata, object, handler.TypedEnqueueRequestsFromMapFunc(enqueue))
 }
 
-// wake enqueues an application from outside: when its discovery has ended.
+// wake enqueues an application from outside: when a call of its own has ended, or somebody asks for a listing.
 type wake struct {
 	mu    sync.Mutex
 	queue workqueue.TypedRateLimitingInterface[reconcile.Request]

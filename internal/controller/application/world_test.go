@@ -34,8 +34,10 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/callqueue"
+	"github.com/oauth-operator/oauth-operator/internal/census"
 	"github.com/oauth-operator/oauth-operator/internal/egress"
 	"github.com/oauth-operator/oauth-operator/internal/oauth"
+	"github.com/oauth-operator/oauth-operator/internal/provider"
 	"github.com/oauth-operator/oauth-operator/internal/registration"
 	"github.com/oauth-operator/oauth-operator/internal/testenv"
 )
@@ -92,7 +94,11 @@ type running struct {
 	passes   *atomic.Int64
 	store    *registration.Store
 	queue    *callqueue.Queue
-	stop     func()
+	listings *Listings
+	census   *census.Store
+	// listed are the applications whose listings were complete.
+	listed <-chan types.NamespacedName
+	stop   func()
 }
 
 // start runs the controller until stop is called or the test ends.
@@ -110,7 +116,9 @@ func (w *world) start() *running {
 	w.must(err)
 	w.must(mgr.Add(metadata))
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
-	w.must(RegisterIndexes(ctx, mgr.GetFieldIndexer()))
+	catalogue, err := provider.LoadCatalogue()
+	w.must(err)
+	w.must(RegisterIndexes(ctx, mgr.GetFieldIndexer(), catalogue))
 
 	guard, err := egress.New(egress.Policy{AllowPrivate: []string{"127.0.0.0/8"}})
 	w.must(err)
@@ -119,9 +127,13 @@ func (w *world) start() *running {
 		Cached: mgr.GetClient(), Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Namespace: w.operator, Clock: w.clock,
 	})
 	queue := callqueue.New(callqueue.Options{})
+	caller := oauth.NewCaller(w.clock.Now, oauth.Options{})
+	listings, known, listed := NewListings(), &census.Store{}, make(chan types.NamespacedName, 100)
 	w.must(SetupWithManager(mgr, Options{
 		Client: counting{mgr.GetClient(), passes}, Metadata: metadata, Live: mgr.GetAPIReader(), Registrations: store, Queue: queue,
-		Discoverer: oauth.NewCaller(w.clock.Now, oauth.Options{}), Transports: egress.NewTransportPool(guard, 0), CheckURL: guard.CheckURL,
+		Catalogue: catalogue, Discoverer: caller, Getter: caller, Listings: listings, Census: known,
+		Listed:     func(_ context.Context, application types.NamespacedName) { listed <- application },
+		Transports: egress.NewTransportPool(guard, 0), CheckURL: guard.CheckURL,
 		Clock: w.clock, Recorder: mgr.GetEventRecorder("oauth-operator"), ExternalURL: "https://gateway.example.com",
 		RevocationTimeout: w.timeout, Workers: 2,
 		InUse: func(ctx context.Context, application string) (bool, error) {
@@ -145,7 +157,10 @@ func (w *world) start() *running {
 		}
 	})
 	w.t.Cleanup(stop)
-	return &running{requests: requests, passes: passes, store: store, queue: queue, stop: stop}
+	return &running{
+		requests: requests, passes: passes, store: store, queue: queue, stop: stop,
+		listings: listings, census: known, listed: listed,
+	}
 }
 
 func (w *world) managerOptions() ctrl.Options {
