@@ -262,7 +262,7 @@ func checkShape(t *testing.T, got, domain string) {
 	if cleaned := read.JoinPath(); cleaned.EscapedPath() != read.EscapedPath() {
 		t.Errorf("%q has a path that is cleaned to %q", got, cleaned.EscapedPath())
 	}
-	if strings.Count(got, "?") != 1 || strings.Count(got, "&") != 1 || strings.ContainsAny(got, "#\\ \r\n\t\x00") {
+	if strings.Count(got, "?") != 1 || strings.Count(read.RawQuery, "&") != 1 || strings.ContainsAny(got, "#\\ \r\n\t\x00") {
 		t.Errorf("%q has other parameters", got)
 	}
 	query, err := url.ParseQuery(read.RawQuery)

@@ -25,7 +25,7 @@ func Validate(spec *v1alpha1.OAuthApplicationSpec, rules Rules) error {
 		return err
 	}
 	for _, check := range []func(*v1alpha1.OAuthApplicationSpec, definitions, Rules) error{
-		checkInputs, checkIssuer, checkURLs, checkTexts, checkShapes, checkClient, checkStatus, checkUse,
+		checkInputs, checkIssuer, checkStatus, checkURLs, checkTexts, checkShapes, checkClient, checkUse,
 	} {
 		if err := check(spec, defined, rules); err != nil {
 			return err
@@ -108,11 +108,11 @@ func checkURLs(spec *v1alpha1.OAuthApplicationSpec, defined definitions, rules R
 				return err
 			}
 		}
-		sample, ok := parsed.sample(defined)
-		if !ok {
-			continue
+		sample, err := parsed.sample(defined)
+		if err == nil && sample != "" {
+			err = rules.CheckURL(sample)
 		}
-		if err := rules.CheckURL(sample); err != nil {
+		if err != nil {
 			return &FieldError{Field: one.field, Message: err.Error()}
 		}
 	}
@@ -137,8 +137,9 @@ func (t *urlTemplate) checkHostName(name string, defined definitions) error {
 	return nil
 }
 
-// sample is the URL with defaults, or else with values that could be given. ok is false when nothing can be known of it.
-func (t *urlTemplate) sample(defined definitions) (sampled string, ok bool) {
+// sample is the URL with defaults, or else with values that could be given. It is empty when nothing can be known of it.
+func (t *urlTemplate) sample(defined definitions) (string, error) {
+	const anyone = "sample"
 	value := func(name string) string {
 		definition := defined[name]
 		if value := definition.fallback(); value != "" || definition.optional() {
@@ -147,14 +148,16 @@ func (t *urlTemplate) sample(defined definitions) (sampled string, ok bool) {
 		if len(definition.enum) > 0 {
 			return definition.enum[0]
 		}
-		return "sample"
+		return anyone
 	}
-	if t.base != "" && value(t.base) == "sample" {
-		return "", false
+	if t.base != "" && value(t.base) == anyone {
+		return "", nil
 	}
 	scheme, host, port := t.origin(value)
-	sampled, err := t.assemble(scheme, host, port, value)
-	return sampled, err == nil
+	if len(t.hostNames()) > 0 && !isHost(host) {
+		return "", fmt.Errorf("with its defaults, %q is the host of the URL, which is none", shortened(host))
+	}
+	return t.assemble(scheme, host, port, value)
 }
 
 // checkQueries refuses what would be in a request twice.
