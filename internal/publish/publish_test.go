@@ -398,6 +398,8 @@ func TestPublishRefusesNonsense(t *testing.T) {
 		{reason: "no connection", edit: func(d *Desired) { d.Connection.Name = "" }},
 		{reason: "a service account's token", rejected: true, edit: func(d *Desired) { d.Type = "kubernetes.io/service-account-token" }},
 		{reason: "a node's token", rejected: true, edit: func(d *Desired) { d.Type = "bootstrap.kubernetes.io/token" }},
+		{reason: "a grant record", rejected: true, edit: func(d *Desired) { d.Type = "oauth-operator.io/grant" }},
+		{reason: "a message to the controller", rejected: true, edit: func(d *Desired) { d.Type = "oauth-operator.io/pending" }},
 	} {
 		t.Run(test.reason, func(t *testing.T) {
 			w, d := newWorld(t), desired()

@@ -87,7 +87,7 @@ const (
 
 // controls returns those functions.
 func (b *budget) controls() template.FuncMap {
-	return template.FuncMap{stepControl: b.step, rangeControl: iterable, printControl: printable}
+	return template.FuncMap{stepControl: b.step, rangeControl: b.iterate, printControl: printable}
 }
 
 // step begins a list of nodes.
@@ -98,11 +98,13 @@ func (b *budget) step(nodes int) (string, error) {
 	return "", nil
 }
 
-// iterable lets loops go over lists and maps alone.
-func iterable(v any) (any, error) {
-	switch reflect.ValueOf(v).Kind() {
-	case reflect.Invalid, reflect.Slice, reflect.Array, reflect.Map:
-		return v, nil
+// iterate lets loops go over lists and maps alone, and takes what they hold as work: the engine sorts the keys of a map
+// before the first turn, even if there is no second one.
+func (b *budget) iterate(v any) (any, error) {
+	value := reflect.ValueOf(v)
+	switch value.Kind() {
+	case reflect.Invalid, reflect.Slice, reflect.Map:
+		return v, b.charge(value)
 	default:
 		return nil, refuse("range goes over lists and maps alone")
 	}
@@ -144,15 +146,16 @@ func weighInto(left *int, v reflect.Value, depth int) error {
 	if v.Kind() == reflect.Interface {
 		v = v.Elem()
 	}
-	if depth == 0 || v.IsValid() && (v.Type().NumMethod() > 0 || v.Kind() == reflect.Map && v.Type().Key().Kind() != reflect.String) {
+	if depth == 0 || !isPlain(v) {
 		return refuse("a value is nested too deeply or of a kind that templates cannot use")
 	}
-	switch kind := v.Kind(); {
-	case kind == reflect.String:
+	switch kind := v.Kind(); kind {
+	default: // Its cost has been paid.
+	case reflect.String:
 		if *left -= v.Len(); *left < 0 {
 			return tooLarge()
 		}
-	case kind == reflect.Slice, kind == reflect.Map:
+	case reflect.Slice, reflect.Map:
 		for key, value := range v.Seq2() {
 			if kind == reflect.Map {
 				*left -= valueCost + key.Len()
@@ -161,11 +164,25 @@ func weighInto(left *int, v reflect.Value, depth int) error {
 				return err
 			}
 		}
-	case kind == reflect.Invalid, kind == reflect.Bool, isNumber(kind):
-	default:
-		return refuse("a value is of a kind that templates cannot use")
 	}
 	return nil
+}
+
+// isPlain tells whether a value is nothing, a text, a number, a boolean, or a list or map with texts as keys; without
+// methods.
+func isPlain(v reflect.Value) bool {
+	if !v.IsValid() {
+		return true
+	}
+	t := v.Type()
+	switch t.Kind() {
+	case reflect.String, reflect.Bool, reflect.Slice:
+		return t.NumMethod() == 0
+	case reflect.Map:
+		return t.NumMethod() == 0 && t.Key().Kind() == reflect.String
+	default:
+		return t.NumMethod() == 0 && isNumber(t.Kind())
+	}
 }
 
 func tooLarge() error {

@@ -102,6 +102,9 @@ func executionMessage(text string, of field) string {
 	if found := find(`((?:wrong type for value|invalid value); expected [\w\[\]{}* ]+(?:; got [\w\[\]{} ]+)?)$`); found != nil {
 		return strings.ReplaceAll(found[1], "interface {}", "anything")
 	}
+	if found := find(`nil is not a command$|cannot assign nil to [\w\[\]{} ]+$`); found != nil {
+		return "nil cannot stand here"
+	}
 	if found := find(`error calling (\w+): `); found != nil {
 		return found[1] + " cannot use these values"
 	}
