@@ -22,18 +22,22 @@ func TestParseMetadata(t *testing.T) {
 		"device_authorization_endpoint":"https://login.example/d","userinfo_endpoint":"https://login.example/u",
 		"token_endpoint_auth_methods_supported":["client_secret_post"],"revocation_endpoint_auth_methods_supported":["none"],
 		"code_challenge_methods_supported":["S256"],"authorization_response_iss_parameter_supported":true,
-		"require_pushed_authorization_requests":true,"unknown":{"deep":[1]}}`), issuer)
+		"require_pushed_authorization_requests":true,"unknown":{"deep":[1]},
+		"mtls_endpoint_aliases":{"token_endpoint":"https://mtls.login.example/t","revocation_endpoint":"https://mtls.login.example/r",
+		"introspection_endpoint":"https://mtls.login.example/i","device_authorization_endpoint":"https://mtls.login.example/d","other":7}}`), issuer)
 	want := oauth.Metadata{
 		Issuer: issuer, AuthorizationEndpoint: "https://login.example/a", TokenEndpoint: "https://login.example/t",
 		RevocationEndpoint: "https://login.example/r", IntrospectionEndpoint: "https://login.example/i", JWKSURI: "https://login.example/k",
 		DeviceAuthorizationEndpoint: "https://login.example/d", UserinfoEndpoint: "https://login.example/u",
 		TokenEndpointAuthMethodsSupported: []string{"client_secret_post"}, RevocationEndpointAuthMethodsSupported: []string{"none"},
+		MTLSTokenEndpoint: "https://mtls.login.example/t", MTLSRevocationEndpoint: "https://mtls.login.example/r",
+		MTLSIntrospectionEndpoint: "https://mtls.login.example/i", MTLSDeviceAuthorizationEndpoint: "https://mtls.login.example/d",
 		CodeChallengeMethodsSupported: []string{"S256"}, AuthorizationResponseIssParameterSupported: true, RequirePushedAuthorizationRequests: true,
 	}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("err = %v\n%s", err, diff)
 	}
-	wrongTypes, err := oauth.ParseMetadata([]byte(`{"issuer":"https://login.example/tenant","token_endpoint":7,"jwks_uri":null,
+	wrongTypes, err := oauth.ParseMetadata([]byte(`{"issuer":"https://login.example/tenant","token_endpoint":7,"jwks_uri":null,"mtls_endpoint_aliases":"x",
 		"code_challenge_methods_supported":"S256","require_pushed_authorization_requests":"true"}`), issuer)
 	if diff := cmp.Diff(oauth.Metadata{Issuer: issuer}, wrongTypes); err != nil || diff != "" {
 		t.Errorf("members of wrong types are absent: err = %v\n%s", err, diff)

@@ -90,3 +90,8 @@ func failureOf(t *testing.T, err error) *oauth.Error {
 	}
 	return failure
 }
+
+func readAll(r *http.Request) (string, error) {
+	body, err := io.ReadAll(r.Body)
+	return string(body), err
+}

@@ -78,11 +78,12 @@ func (c *Caller) Introspect(ctx context.Context, transport http.RoundTripper, re
 }
 
 func (d document) introspection(secrets []sensitive.String) (Introspection, error) {
-	switch string(d.members["active"]) {
-	case "true":
-	case "false":
+	switch active := string(d.members["active"]); {
+	case !d.complete:
+		return Introspection{}, errBreaksOff
+	case active == "false":
 		return Introspection{}, nil
-	default:
+	case active != "true":
 		return Introspection{}, errors.New("it does not say whether the token is active")
 	}
 	scope, given := d.scope()

@@ -77,7 +77,8 @@ func TestProviders(t *testing.T) {
 			"Slack, a bot's token before the user's", "application/json",
 			`{"ok":true,"authed_user":{"id":"U1","scope":"x:read","access_token":"xoxp-1","token_type":"user"},"access_token":"xoxb-1","token_type":"bot",
 			"scope":"chat:write,users:read","bot_user_id":"B1","team":{"id":"T1","name":"Acme"},"enterprise":null}`,
-			slack, oauth.TokenResponse{
+			slack,
+			oauth.TokenResponse{
 				AccessToken: sensitive.New("xoxb-1"), TokenType: "bot", Scope: []string{"chat:write", "users:read"}, ScopeGiven: true,
 				ExpiresIn: never, Subject: "T1", Captured: map[string]string{"bot": "B1", "user": "U1"},
 			},
@@ -85,14 +86,16 @@ func TestProviders(t *testing.T) {
 		{
 			"Slack, a user's token with rotation", "application/json",
 			`{"ok":true,"authed_user":{"id":"U1","scope":"x:read","access_token":"xoxe.xoxp-1","refresh_token":"xoxe-1","expires_in":43200},"team":{"id":"T1"}}`,
-			slack, oauth.TokenResponse{
+			slack,
+			oauth.TokenResponse{
 				AccessToken: sensitive.New("xoxe.xoxp-1"), RefreshToken: sensitive.New("xoxe-1"), TokenType: "Bearer",
 				Scope: []string{"x:read"}, ScopeGiven: true, ExpiresIn: finite(12 * time.Hour), Subject: "T1", Captured: map[string]string{"user": "U1"},
 			},
 		},
 		{
 			"GitHub, a form", "application/x-www-form-urlencoded; charset=utf-8", "access_token=gho_1&scope=repo%2Cgist&token_type=bearer",
-			oauth.MappingOptions{DefaultLifetime: never, AccessToken: "$.access_token"}, oauth.TokenResponse{
+			oauth.MappingOptions{DefaultLifetime: never, AccessToken: "$.access_token"},
+			oauth.TokenResponse{
 				AccessToken: sensitive.New("gho_1"), TokenType: "Bearer", Scope: []string{"repo", "gist"}, ScopeGiven: true, ExpiresIn: never,
 			},
 		},
@@ -107,7 +110,8 @@ func TestProviders(t *testing.T) {
 		},
 		{
 			"Mailchimp, a lifetime of nothing means for ever", "application/json", `{"access_token":"m1","expires_in":0,"scope":null}`,
-			oauth.MappingOptions{DefaultLifetime: never}, oauth.TokenResponse{AccessToken: sensitive.New("m1"), TokenType: "Bearer", ExpiresIn: never},
+			oauth.MappingOptions{DefaultLifetime: never},
+			oauth.TokenResponse{AccessToken: sensitive.New("m1"), TokenType: "Bearer", ExpiresIn: never},
 		},
 		{
 			"Square, a date of expiry", "application/json",
@@ -167,7 +171,8 @@ func TestProviders(t *testing.T) {
 		},
 		{
 			"OpenID Connect", "application/json", `{"access_token":"o1","id_token":"e30.e30.x","token_type":"Bearer","scope":"openid"}`,
-			oauth.MappingOptions{}, oauth.TokenResponse{
+			oauth.MappingOptions{},
+			oauth.TokenResponse{
 				AccessToken: sensitive.New("o1"), IDToken: sensitive.New("e30.e30.x"), TokenType: "Bearer", Scope: []string{"openid"}, ScopeGiven: true,
 			},
 		},

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -168,31 +167,48 @@ func (d draft) parameters() (authorization sensitive.String, all []named, err er
 			authorization = sensitive.New("Basic " + basic.Reveal())
 		}
 	}
+	all, err = d.collect(client)
+	return authorization, all, err
+}
+
+// collect puts the parameters together. No name may occur twice (RFC 6749, section 3.2), but for repetitions among those
+// of the grant or among the extra ones, such as the resources of RFC 8693.
+func (d draft) collect(client []Parameter) ([]named, error) {
+	var all []named
 	taken := map[string]string{}
-	for _, parameter := range d.own {
-		taken[parameter.Name] = ""
-		all = append(all, named{parameter, parameter.Name})
+	add := func(parameter Parameter, standard string) {
+		taken[parameter.Name] = standard
+		all = append(all, named{parameter, standard})
 	}
-	for _, parameter := range append(slices.Clone(d.protocol), client...) {
+	for _, parameter := range d.own {
+		add(parameter, parameter.Name)
+	}
+	for _, parameter := range d.protocol {
 		name := d.rename(parameter.Name)
-		// The same standard parameter may occur twice, as in RFC 8693, but no two of them under one name.
-		switch standard, ok := taken[name]; {
-		case ok && standard == "":
-			continue
-		case ok && standard != parameter.Name:
-			return sensitive.String{}, nil, unusable("the parameters " + standard + " and " + parameter.Name + " have the same name, " + name)
+		if other, ok := taken[name]; ok && other != parameter.Name {
+			return nil, unusable("the parameters " + other + " and " + parameter.Name + " have the same name, " + name)
 		}
-		taken[name] = parameter.Name
-		all = append(all, named{Parameter{Name: name, Value: parameter.Value}, parameter.Name})
+		add(Parameter{Name: name, Value: parameter.Value}, parameter.Name)
+	}
+	for _, parameter := range client {
+		name := d.rename(parameter.Name)
+		if other, ok := taken[name]; ok {
+			if d.own != nil {
+				continue
+			}
+			return nil, unusable("the parameters " + other + " and " + parameter.Name + " have the same name, " + name)
+		}
+		add(Parameter{Name: name, Value: parameter.Value}, parameter.Name)
 	}
 	for _, parameter := range d.extra {
-		name := d.rename(parameter.Name)
-		if _, ok := taken[name]; ok {
-			return sensitive.String{}, nil, unusable("the extra parameter " + name + " is one that the request has already")
+		if name := d.rename(parameter.Name); taken[name] != "" {
+			return nil, unusable("the extra parameter " + name + " is one that the request has already")
 		}
-		all = append(all, named{Parameter{Name: name, Value: parameter.Value}, parameter.Name})
 	}
-	return authorization, all, nil
+	for _, parameter := range d.extra {
+		add(Parameter{Name: d.rename(parameter.Name), Value: parameter.Value}, parameter.Name)
+	}
+	return all, nil
 }
 
 func (d draft) rename(name string) string { return cmp.Or(d.names[name], name) }
