@@ -90,6 +90,8 @@ func TestRevocationAnswers(t *testing.T) {
 		{"the body has no meaning", answering(200, "<html>error=x</html>"), fine},
 		{"an empty object", answering(200, `{}`), fine},
 		{"no error", answering(200, `{"error":null}`), fine},
+		{"no error, as a number", answering(200, `{"error":0}`), fine},
+		{"no errors", answering(200, `{"error":[]}`), fine},
 		{"a success that is none", answering(200, `{"error":"invalid_client"}`), oauth.ConcernApplication},
 		{"a token that was dead already", answering(400, `{"error":"invalid_token"}`), oauth.ConcernGrant},
 		{"the same, by another name", answering(400, `{"error":"invalid_grant"}`), oauth.ConcernGrant},

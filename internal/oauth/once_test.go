@@ -25,9 +25,11 @@ import (
 // net/http sends some requests again when a kept connection breaks. A token request must never be one of them, not even
 // with the header by which net/http is told that it may.
 func TestNeverSentTwiceOnKeptConnection(t *testing.T) {
-	for _, grant := range []oauth.Grant{
-		oauth.AuthorizationCode(sensitive.New(authCode), sensitive.New(codeVerifier), ""),
-		oauth.RefreshToken(sensitive.New(refreshToken), ""),
+	for _, request := range []oauth.TokenRequest{
+		{Grant: oauth.AuthorizationCode(sensitive.New(authCode), sensitive.New(codeVerifier), "")},
+		{Grant: oauth.RefreshToken(sensitive.New(refreshToken), "")},
+		{Grant: oauth.RefreshToken(sensitive.New(refreshToken), ""), Format: oauth.FormatJSON, Response: mappingOf(t, oauth.MappingOptions{AccessToken: "$..access_token"})},
+		{Grant: oauth.DeviceCode(sensitive.New("d-1"))},
 	} {
 		var requests, connections atomic.Int64
 		url := rawServer(t, func(conn net.Conn) {
@@ -55,7 +57,7 @@ func TestNeverSentTwiceOnKeptConnection(t *testing.T) {
 			r.Header.Set("Idempotency-Key", "1")
 			return kept.RoundTrip(r)
 		})
-		request := oauth.TokenRequest{URL: url, Client: basicClient(), Grant: grant}
+		request.URL, request.Client = url, basicClient()
 		caller := newCaller(oauth.Options{})
 		if _, err := caller.Token(t.Context(), idempotent, request); err != nil {
 			t.Fatal(err)
@@ -65,7 +67,7 @@ func TestNeverSentTwiceOnKeptConnection(t *testing.T) {
 			t.Errorf("sent = %s, want Unknown (%v)", failure.Sent, failure)
 		}
 		if requests.Load() != 2 || connections.Load() != 1 {
-			t.Errorf("%s: %d requests on %d connections for 2 calls", grant.Type(), requests.Load(), connections.Load())
+			t.Errorf("%s: %d requests on %d connections for 2 calls", request.Grant.Type(), requests.Load(), connections.Load())
 		}
 	}
 }

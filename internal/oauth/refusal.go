@@ -5,6 +5,7 @@ package oauth
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -16,13 +17,13 @@ type refusal struct {
 }
 
 // refusal reads the `error` member: a string (RFC 6749, section 5.2), or an object as some APIs send it. ok is false when
-// there is none; null, false, "" and {} are none.
+// there is none; null, false, 0, "", {} and [] are none.
 func (d document) refusal() (refusal, bool) {
 	found := refusal{description: d.first("error_description", "message", "detail")}
 	raw := d.members["error"]
 	var nested map[string]json.RawMessage
 	switch {
-	case len(raw) == 0 || string(raw) == "null" || string(raw) == "false" || string(raw) == `""`:
+	case len(raw) == 0 || slices.Contains([]string{"null", "false", "0", `""`, "[]"}, string(raw)):
 		return refusal{}, false
 	case json.Unmarshal(raw, &nested) == nil:
 		if len(nested) == 0 {

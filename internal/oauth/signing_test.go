@@ -134,6 +134,7 @@ func TestSigningKeysThatAreRefused(t *testing.T) {
 		a[member] = b[member]
 		return must(json.Marshal(a))(t)
 	}
+	curve := func() []byte { return jwk(t, jose.JSONWebKey{Key: ecKey(t, elliptic.P256())}) }
 	encrypted := &pem.Block{Type: "RSA PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-256-CBC,00"}, Bytes: []byte("canary")}
 	encryptedEC := &pem.Block{Type: "EC PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-256-CBC,00"}, Bytes: []byte("canary")}
 	for reason, test := range map[string]struct {
@@ -159,10 +160,9 @@ func TestSigningKeysThatAreRefused(t *testing.T) {
 		"a symmetric JWK":                         {jwk(t, jose.JSONWebKey{Key: []byte("canary-canary-canary-canary-can!")}), "JWK"},
 		"a JWK in pieces":                         {[]byte(`{"kty":"RSA","n":"canary"`), "JWK"},
 		"a JWK without its private half":          {[]byte(`{"kty":"EC","crv":"P-256","d":"canary"}`), "JWK"},
-		"a JWK of two keys, P-256": {swapped(
-			jwk(t, jose.JSONWebKey{Key: ecKey(t, elliptic.P256())}), jwk(t, jose.JSONWebKey{Key: ecKey(t, elliptic.P256())}), "d"), "not valid"},
-		"a JWK of two keys, Ed25519": {swapped(jwk(t, jose.JSONWebKey{Key: edKey(t)}), jwk(t, jose.JSONWebKey{Key: edKey(t)}), "d"), "not a valid"},
-		"a JWK of two keys, RSA":     {swapped(jwk(t, jose.JSONWebKey{Key: key}), jwk(t, jose.JSONWebKey{Key: rsaKey(t, 2048)}), "d"), "valid"},
+		"a JWK of two keys, P-256":                {swapped(curve(), curve(), "d"), "not valid"},
+		"a JWK of two keys, Ed25519":              {swapped(jwk(t, jose.JSONWebKey{Key: edKey(t)}), jwk(t, jose.JSONWebKey{Key: edKey(t)}), "d"), "not a valid"},
+		"a JWK of two keys, RSA":                  {swapped(jwk(t, jose.JSONWebKey{Key: key}), jwk(t, jose.JSONWebKey{Key: rsaKey(t, 2048)}), "d"), "valid"},
 	} {
 		_, err := oauth.ParseSigningKey(test.content)
 		if err == nil || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "canary") {
