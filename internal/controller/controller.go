@@ -34,14 +34,17 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/callqueue"
+	"github.com/oauth-operator/oauth-operator/internal/census"
 	"github.com/oauth-operator/oauth-operator/internal/controller/application"
 	"github.com/oauth-operator/oauth-operator/internal/controller/connection"
 	"github.com/oauth-operator/oauth-operator/internal/controller/metrics"
 	"github.com/oauth-operator/oauth-operator/internal/egress"
 	"github.com/oauth-operator/oauth-operator/internal/grant"
 	"github.com/oauth-operator/oauth-operator/internal/oauth"
+	"github.com/oauth-operator/oauth-operator/internal/provider"
 	"github.com/oauth-operator/oauth-operator/internal/publish"
 	"github.com/oauth-operator/oauth-operator/internal/registration"
+	"github.com/oauth-operator/oauth-operator/internal/serviceaccount"
 )
 
 // The metrics endpoint asks the API server who is calling and whether that may be.
@@ -244,23 +247,30 @@ func (p *Process) assemble(options Options, inputs cache.Cache) error {
 	}
 	p.unregister = func() { registry.Unregister(own) }
 	recorder := mgr.GetEventRecorder("oauth-operator")
-	if err := registerIndexes(mgr); err != nil {
+	catalogue, err := provider.LoadCatalogue()
+	if err != nil {
+		return fmt.Errorf("the catalogue of providers: %w", err)
+	}
+	if err := registerIndexes(mgr, catalogue); err != nil {
 		return err
 	}
+	known, listings := &census.Store{}, application.NewListings()
 	reconciler := connection.New(connection.Options{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Metadata: inputs, Grants: grants, Registrations: registrations,
 		Publisher: publish.New(publish.Options{Cached: mgr.GetClient(), Live: mgr.GetAPIReader(), Writer: mgr.GetClient()}),
 		Queue:     p.queue, Caller: caller, Transports: transports, Recorder: recorder, Metrics: own, Clock: now,
 		Process: process, StartedAt: now.Now(), RevocationTimeout: options.RevocationTimeout, Workers: options.Workers,
-		Watched: watched(options.WatchNamespaces),
+		Watched: watched(options.WatchNamespaces), Census: known, RequestListing: listings.RequestListing,
+		ServiceAccounts: serviceaccount.New(serviceaccount.Options{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Clock: now}),
 	})
 	if err := reconciler.SetupWithManager(mgr, inputs); err != nil {
 		return fmt.Errorf("set up connections: %w", err)
 	}
 	return p.assembleApplications(options, application.Options{
 		Client: mgr.GetClient(), Metadata: inputs, Live: mgr.GetAPIReader(), Registrations: registrations, Queue: p.queue,
-		Discoverer: caller, Transports: transports, CheckURL: guard.CheckURL, Clock: now,
-		Recorder: recorder, InUse: grants.NeedsApplication,
+		Discoverer: caller, Getter: caller, Transports: transports, CheckURL: guard.CheckURL, Clock: now,
+		Recorder: recorder, InUse: grants.NeedsApplication, Catalogue: catalogue, Census: known, Listings: listings,
+		Listed: reconciler.WakeConnectionsOf,
 	})
 }
 
@@ -277,7 +287,7 @@ func watched(namespaces []string) func(string) bool {
 	return func(namespace string) bool { return len(namespaces) == 0 || slices.Contains(namespaces, namespace) }
 }
 
-func registerIndexes(mgr ctrl.Manager) error {
+func registerIndexes(mgr ctrl.Manager, catalogue *provider.Catalogue) error {
 	ctx, indexer := context.Background(), mgr.GetFieldIndexer()
 	for name, function := range map[string]client.IndexerFunc{
 		grant.IndexByConnection:      grant.IndexConnection,
@@ -288,7 +298,7 @@ func registerIndexes(mgr ctrl.Manager) error {
 			return fmt.Errorf("index Secrets by %s: %w", name, err)
 		}
 	}
-	return errors.Join(connection.RegisterIndexes(ctx, indexer), application.RegisterIndexes(ctx, indexer))
+	return errors.Join(connection.RegisterIndexes(ctx, indexer), application.RegisterIndexes(ctx, indexer, catalogue))
 }
 
 // addProbes makes liveness independent of the API server, and readiness mean that the caches are filled.

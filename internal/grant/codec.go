@@ -49,6 +49,7 @@ type document struct {
 	Attempt           *lifecycle.Attempt       `json:"attempt,omitempty"`
 	SpentInput        string                   `json:"spentInput,omitempty"`
 	InputVersion      string                   `json:"inputVersion,omitempty"`
+	SpentBefore       []string                 `json:"spentBefore,omitempty"`
 	Failure           *lifecycle.Failure       `json:"failure,omitempty"`
 	InputFailure      *lifecycle.Failure       `json:"inputFailure,omitempty"`
 	Authorization     *lifecycle.Authorization `json:"authorization,omitempty"`
@@ -180,7 +181,7 @@ func encode(r *lifecycle.Record) ([]byte, error) {
 		storedTokens: storeTokens(r.Tokens),
 		Replaced:     replaced, Previous: r.Previous.Reveal(), FirstAuthorizedAt: r.FirstAuthorizedAt, AuthorizedAt: r.AuthorizedAt,
 		RefreshedAt: r.RefreshedAt, Unrotated: r.Unrotated, Attempt: r.Attempt, SpentInput: r.SpentInput,
-		InputVersion: r.InputVersion, Failure: r.Failure, InputFailure: r.InputFailure,
+		InputVersion: r.InputVersion, SpentBefore: r.SpentBefore, Failure: r.Failure, InputFailure: r.InputFailure,
 		Authorization: r.Authorization, RefreshRequest: r.RefreshRequest, Revocation: r.Revocation,
 		OrphanedSince: r.OrphanedSince, Heir: r.Heir, Inputs: r.Inputs, Lookup: r.Lookup,
 		Candidate: storeCandidate(r.Candidate), Device: storeDevice(r.Device), Standing: r.Standing,
@@ -205,7 +206,7 @@ func decode(secret *corev1.Secret) (*lifecycle.Record, error) {
 		Connection: d.Connection, Application: d.Application, Owner: d.Owner,
 		Tokens:   d.storedTokens.load(),
 		Previous: sensitive.New(d.Previous), FirstAuthorizedAt: d.FirstAuthorizedAt, AuthorizedAt: d.AuthorizedAt, RefreshedAt: d.RefreshedAt,
-		Unrotated: d.Unrotated, Attempt: d.Attempt, SpentInput: d.SpentInput, InputVersion: d.InputVersion,
+		Unrotated: d.Unrotated, Attempt: d.Attempt, SpentInput: d.SpentInput, InputVersion: d.InputVersion, SpentBefore: d.SpentBefore,
 		Failure: d.Failure, InputFailure: d.InputFailure, Authorization: d.Authorization, RefreshRequest: d.RefreshRequest,
 		Revocation: d.Revocation, OrphanedSince: d.OrphanedSince, Heir: d.Heir, Inputs: d.Inputs, Lookup: d.Lookup,
 		Candidate: d.Candidate.load(), Device: d.Device.load(), Standing: d.Standing,

@@ -12,7 +12,8 @@ type check func(Facts, time.Time) *Decision
 
 // Decide says what to do next.
 func Decide(f Facts, now time.Time) Decision {
-	d := f.first(now, underWay, marked, deleting, suspended, blocked, unsent, requested, known, refused, missing, due)
+	d := f.first(now, underWay, marked, deleting, suspended, blocked, listed, proposed, unsent, device, requested, known,
+		refused, ended, missing, due)
 	return wakeForExpiry(d, f, now)
 }
 
@@ -133,7 +134,7 @@ func proposed(f Facts, now time.Time) *Decision {
 
 // unsent looks for a code or a refresh token that was not used yet.
 func unsent(f Facts, now time.Time) *Decision {
-	if f.Input.State != InputPresent || f.GrantType.issues() || (f.Record != nil && f.Record.SpentInput == f.Input.Hash) {
+	if f.Input.State != InputPresent || f.GrantType.issues() || f.Record.HasSpent(f.Input.Hash) {
 		return nil
 	}
 	action := Exchange
@@ -160,7 +161,8 @@ func (f Facts) meanwhile(d *Decision, now time.Time) *Decision {
 
 // known notes a new version of the input's Secret with the same value, so that it is not read again.
 func known(f Facts, _ time.Time) *Decision {
-	if f.Input.State == InputPresent && f.Record != nil && f.Record.SpentInput == f.Input.Hash && f.Record.InputVersion != f.Input.Version {
+	if f.Input.State == InputPresent && f.Record != nil && f.Record.InputVersion != f.Input.Version &&
+		(f.Record.SpentInput == f.Input.Hash || (!f.GrantType.issues() && f.Record.HasSpent(f.Input.Hash))) {
 		return &Decision{Action: Remember}
 	}
 	return nil

@@ -372,3 +372,14 @@ func TestClockThatWasAhead(t *testing.T) {
 		t.Errorf("a token that expires in a minute: %+v, want a refresh", got)
 	}
 }
+
+// TestSpentCodeComesBack : a change in Git is taken back, and with it comes a code that was used before.
+func TestSpentCodeComesBack(t *testing.T) {
+	r := settled(lifecycle.Succeeded(held(), calling(lifecycle.Exchange, issued()), answer("refresh-2", issued()), issued()))
+	mustDecide(t, about(r, code("code-1")), issued(), act(lifecycle.Remember), "it was used before the last one")
+	r = lifecycle.Remembered(r, about(r, code("code-1")).Input, "")
+	if f := about(r, code("code-1")); lifecycle.Decide(f, issued()).Action != lifecycle.Wait {
+		t.Errorf("%+v: it is looked at again and again", lifecycle.Decide(f, issued()))
+	}
+	mustDecide(t, about(r, code("code-3")), issued(), act(lifecycle.Exchange), "one that was never used")
+}

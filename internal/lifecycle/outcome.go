@@ -162,7 +162,13 @@ func (r *Record) keepReplaced(tokens ...sensitive.String) {
 	r.Replaced = r.Replaced[max(0, len(r.Replaced)-keptReplaced):]
 }
 
-func (r *Record) spend(call Call) { r.SpentInput, r.InputVersion = call.InputHash, call.InputVersion }
+func (r *Record) spend(call Call) {
+	if (call.Action == Exchange || call.Action == Import) && r.SpentInput != "" && r.SpentInput != call.InputHash {
+		r.SpentBefore = append(r.SpentBefore, r.SpentInput)
+		r.SpentBefore = r.SpentBefore[max(0, len(r.SpentBefore)-keptSpent):]
+	}
+	r.SpentInput, r.InputVersion = call.InputHash, call.InputVersion
+}
 
 func (r *Record) stamp(action Action, now time.Time) {
 	if r.FirstAuthorizedAt.IsZero() {
@@ -362,7 +368,7 @@ func Interrupted(r *Record, basis string, now time.Time) *Record {
 // Secret, and a refresh request that nothing can be done about.
 func Remembered(r *Record, input Input, request string) *Record {
 	next := r.clone()
-	if input.State == InputPresent && input.Hash == r.SpentInput {
+	if input.State == InputPresent && r.HasSpent(input.Hash) {
 		next.InputVersion = input.Version
 	}
 	next.RefreshRequest = request
@@ -451,7 +457,7 @@ func (r *Record) mergeInput(before, outcome *Record) {
 	if refreshed || (r.SpentInput != before.SpentInput && r.SpentInput != outcome.SpentInput) {
 		return
 	}
-	r.SpentInput, r.InputVersion = outcome.SpentInput, outcome.InputVersion
+	r.SpentInput, r.InputVersion, r.SpentBefore = outcome.SpentInput, outcome.InputVersion, outcome.SpentBefore
 	r.InputFailure, r.Authorization = outcome.InputFailure, outcome.Authorization
 }
 

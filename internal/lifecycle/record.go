@@ -5,6 +5,7 @@
 package lifecycle
 
 import (
+	"slices"
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -52,6 +53,9 @@ type Record struct {
 	// the version of the Secret that was found to hold it. A refresh token that was refused without an OAuth error is
 	// not spent: a changed configuration may bring it back.
 	SpentInput, InputVersion string
+	// SpentBefore are the hashes of the inputs before that one, at most keptSpent: a spent code that comes back, as when a
+	// change in Git is taken back, is not sent again.
+	SpentBefore []string
 	// Failure concerns the grant that is held, InputFailure the code, import or credentials that would give one.
 	Failure, InputFailure *Failure
 	// Authorization is how the last code or import ended.
@@ -150,8 +154,11 @@ type Standing struct {
 	Listed bool
 }
 
-// keptReplaced bounds Record.Replaced.
-const keptReplaced = 5
+// Bounds of Record.Replaced and Record.SpentBefore.
+const (
+	keptReplaced = 5
+	keptSpent    = 10
+)
 
 // GrantType is the way to the first tokens; the values are those of the API.
 type GrantType string
@@ -270,6 +277,11 @@ func (r *Record) Revocable() bool {
 	return r != nil && (r.Held() || len(r.Replaced) > 0 || r.Candidate != nil)
 }
 
+// HasSpent tells whether a code or an imported refresh token is known to be used up.
+func (r *Record) HasSpent(hash string) bool {
+	return r != nil && hash != "" && (r.SpentInput == hash || slices.Contains(r.SpentBefore, hash))
+}
+
 // Gone tells whether the provider has ended the grant for good.
 func (r *Record) Gone() bool {
 	return r != nil && r.Standing != nil && r.Standing.State == StandingDeleted
@@ -291,6 +303,7 @@ func (r *Record) Secrets() []sensitive.String {
 func (r *Record) clone() *Record {
 	c := *r
 	c.Replaced = append([]sensitive.String(nil), r.Replaced...)
+	c.SpentBefore = append([]string(nil), r.SpentBefore...)
 	if r.Candidate != nil {
 		candidate := *r.Candidate
 		c.Candidate = &candidate

@@ -45,6 +45,8 @@ func (s *simulation) run(until time.Time, steps int) {
 			s.facts.Record = lifecycle.Interrupted(s.facts.Record, s.facts.Basis, s.now)
 		case lifecycle.Remember:
 			s.facts.Record = lifecycle.Remembered(s.facts.Record, s.facts.Input, s.facts.RefreshRequest)
+		case lifecycle.Settle:
+			s.facts.Record = lifecycle.Settled(s.facts.Record, s.now)
 		case lifecycle.Exchange, lifecycle.Import, lifecycle.Issue, lifecycle.Refresh:
 			s.call(d.Action)
 		case lifecycle.Revoke, lifecycle.Release:

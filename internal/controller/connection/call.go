@@ -17,6 +17,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/callqueue"
+	"github.com/oauth-operator/oauth-operator/internal/egress"
 	"github.com/oauth-operator/oauth-operator/internal/grant"
 	"github.com/oauth-operator/oauth-operator/internal/lifecycle"
 	"github.com/oauth-operator/oauth-operator/internal/oauth"
@@ -48,6 +49,9 @@ func (r *Reconciler) submit(s *scope, decision lifecycle.Decision) {
 			if outcome == nil && decision.Action == lifecycle.Exchange {
 				r.waker.wakeForCode(name)
 			}
+			if outcome == nil && decision.Action.Obtains() {
+				r.wakeDependents(context.Background(), name)
+			}
 			r.afterTurn(s.log, name, uid, outcome)
 		},
 	}
@@ -62,14 +66,13 @@ var errUnfinished = errors.New("the call broke off")
 
 func priorityOf(action lifecycle.Action) callqueue.Priority {
 	switch action {
-	case lifecycle.Exchange:
+	case lifecycle.Exchange, lifecycle.Poll:
 		return callqueue.Urgent
-	case lifecycle.Revoke:
+	case lifecycle.Revoke, lifecycle.RevokeCandidate, lifecycle.StartDevice:
 		return callqueue.Soon
-	case lifecycle.Import, lifecycle.Issue, lifecycle.Refresh, lifecycle.Wait, lifecycle.VerifyMark, lifecycle.Remember,
-		lifecycle.Release:
+	default:
+		return callqueue.Normal
 	}
-	return callqueue.Normal
 }
 
 // afterTurn publishes what a turn has brought, or makes another one later.
@@ -136,20 +139,45 @@ func (r *Reconciler) turn(ctx context.Context, name types.NamespacedName, uid ty
 	if err := r.confirm(ctx, s, decision.Action); err != nil {
 		return err
 	}
-	transport, err := r.Transports.ForCA(s.client.CA)
+	transport, err := r.Transports.For(egress.Trust{CA: s.client.CA, Certificate: s.client.Certificate})
 	if err != nil {
 		return fmt.Errorf("trust of application %s: %w", s.applicationName(), err)
 	}
-	if decision.Action == lifecycle.Revoke {
-		return r.revoke(ctx, s, transport)
-	}
 	if decision.Probe && !s.facts.Pause.NextProbeAt.After(s.now) {
-		claimed, err := r.Registrations.ClaimProbe(ctx, s.client, s.client.Lane(grantTypeOf(decision.Action)))
+		lane, err := s.lane(s.grantTypeOf(decision.Action))
+		if err != nil {
+			return err
+		}
+		claimed, err := r.Registrations.ClaimProbe(ctx, s.client, lane)
 		if err != nil || !claimed {
 			return err
 		}
 	}
-	return r.obtain(ctx, s, decision, transport)
+	switch decision.Action {
+	case lifecycle.Revoke:
+		return r.revoke(ctx, s, transport)
+	case lifecycle.RevokeCandidate:
+		return r.revokeCandidate(ctx, s, transport)
+	case lifecycle.StartDevice:
+		return r.startDevice(ctx, s, transport)
+	case lifecycle.Poll:
+		return r.poll(ctx, s, transport)
+	case lifecycle.Identify:
+		return r.identify(ctx, s, transport)
+	case lifecycle.CheckGrant:
+		return r.check(ctx, s, transport)
+	default:
+		return r.obtain(ctx, s, decision.Action, transport)
+	}
+}
+
+// lane is the key under which calls with this grant type are paused.
+func (s *scope) lane(grantType string) (string, error) {
+	tokenURL, err := s.profile.TokenURL(grantType, s.values)
+	if err != nil {
+		return "", fmt.Errorf("token endpoint: %w", err)
+	}
+	return s.client.Lane(grantType, tokenURL), nil
 }
 
 func (r *Reconciler) gatherFor(ctx context.Context, name types.NamespacedName, uid types.UID, orphan bool) (*scope, error) {
@@ -167,27 +195,58 @@ func (r *Reconciler) gatherFor(ctx context.Context, name types.NamespacedName, u
 	return r.gather(ctx, connection)
 }
 
-// obtain asks for tokens: mark, call, write. What the provider answers is written before anything else is done with it.
-func (r *Reconciler) obtain(ctx context.Context, s *scope, decision lifecycle.Decision, transport http.RoundTripper) error {
-	request := r.request(s, decision.Action)
+// newCall describes a call that is about to be made.
+func (r *Reconciler) newCall(s *scope, action lifecycle.Action) lifecycle.Call {
 	call := lifecycle.Call{
-		Action: decision.Action, ID: uuid.NewString(), Basis: s.facts.Basis, UID: s.facts.UID,
-		SentAt: r.Clock.Now(),
+		Action: action, ID: uuid.NewString(), Basis: s.facts.Basis, UID: s.facts.UID, SentAt: r.Clock.Now(),
+		Inputs: inputsOf(s.connection),
+		Marked: action.SpendsCredential() || (action == lifecycle.Issue && s.facts.GrantType == lifecycle.Extension),
 	}
-	if decision.Action == lifecycle.Exchange || decision.Action == lifecycle.Import {
+	switch action {
+	case lifecycle.Exchange, lifecycle.Import, lifecycle.StartDevice, lifecycle.Poll:
 		call.InputHash, call.InputVersion = s.facts.Input.Hash, s.facts.Input.Version
+	default:
 	}
+	return call
+}
+
+// obtain asks for tokens: mark, call, write. What the provider answers is written before anything else is done with it.
+func (r *Reconciler) obtain(ctx context.Context, s *scope, action lifecycle.Action, transport http.RoundTripper) error {
+	call := r.newCall(s, action)
+	request, err := r.request(ctx, s, &call)
+	if err != nil {
+		return r.failSetup(ctx, s, call, err)
+	}
+	call.SentAt = r.Clock.Now()
 	base, err := r.begin(ctx, s, call)
 	if err != nil {
 		return err
 	}
 	response, callErr := r.Caller.Token(ctx, transport, request)
+	r.land(ctx, s, base, call, response, callErr)
+	return nil
+}
+
+// land writes what a call has brought, and tells of it.
+func (r *Reconciler) land(ctx context.Context, s *scope, base beginning, call lifecycle.Call, response oauth.TokenResponse, callErr error) {
 	next, result := outcome(base, s, call, response, callErr, r.Clock.Now())
 	landed := r.Grants.Land(ctx, base.entry, next)
 	r.Metrics.Call(s.applicationName(), string(call.Action), result, r.Clock.Since(call.SentAt))
-	r.settlePause(ctx, s, grantTypeOf(call.Action), callErr)
+	r.settlePause(ctx, s, s.grantTypeOf(call.Action), callErr)
 	s.log.V(1).Info("called the provider", "action", call.Action, "result", result, "version", landed.Secret().ResourceVersion)
-	return nil
+}
+
+// failSetup writes down that a request could not be made: nothing was sent. Errors of another kind pass.
+func (r *Reconciler) failSetup(ctx context.Context, s *scope, call lifecycle.Call, err error) error {
+	var problem *setupError
+	if !errors.As(err, &problem) {
+		return err
+	}
+	record := *s.record()
+	record.RefreshRequest = s.facts.RefreshRequest
+	refusal := lifecycle.Refusal{Concern: lifecycle.ConcernsSetup, Reason: problem.reason, Message: problem.message}
+	_, err = r.Grants.Write(ctx, s.entry, lifecycle.Failed(&record, call, refusal, sensitive.String{}, r.Clock.Now()))
+	return err
 }
 
 // beginning is what a call starts from.
@@ -198,7 +257,7 @@ type beginning struct {
 
 // begin writes the mark where the call spends a credential.
 func (r *Reconciler) begin(ctx context.Context, s *scope, call lifecycle.Call) (beginning, error) {
-	if !call.Action.SpendsCredential() {
+	if !call.Marked {
 		record := *s.record()
 		record.RefreshRequest = s.facts.RefreshRequest
 		return beginning{entry: s.entry, record: &record}, nil
@@ -210,41 +269,6 @@ func (r *Reconciler) begin(ctx context.Context, s *scope, call lifecycle.Call) (
 		return beginning{}, err
 	}
 	return beginning{entry: entry, record: entry.Record}, nil
-}
-
-func grantTypeOf(action lifecycle.Action) string {
-	switch action {
-	case lifecycle.Exchange:
-		return grantTypeCode
-	case lifecycle.Issue:
-		return grantTypeCredentials
-	case lifecycle.Import, lifecycle.Refresh, lifecycle.Revoke, lifecycle.Wait, lifecycle.VerifyMark, lifecycle.Remember,
-		lifecycle.Release:
-	}
-	return grantTypeRefresh
-}
-
-// request composes the token request.
-func (r *Reconciler) request(s *scope, action lifecycle.Action) oauth.TokenRequest {
-	request := oauth.TokenRequest{
-		URL: s.client.TokenURL(grantTypeOf(action)), Client: s.client.OAuth, Parameters: s.client.Parameters,
-	}
-	switch action {
-	case lifecycle.Exchange:
-		redirect := s.input.redirectURL
-		if redirect == "" {
-			redirect = s.client.RedirectURL
-		}
-		request.Grant = oauth.AuthorizationCode(s.input.value, s.input.verifier, redirect)
-	case lifecycle.Import:
-		request.Grant = oauth.RefreshToken(s.input.value, "")
-	case lifecycle.Issue:
-		request.Grant = oauth.ClientCredentials(oauth.JoinScopes(s.facts.Scopes, s.client.ScopeSeparator))
-	case lifecycle.Refresh:
-		request.Grant = oauth.RefreshToken(s.entry.Record.RefreshToken, "")
-	case lifecycle.Revoke, lifecycle.Wait, lifecycle.VerifyMark, lifecycle.Remember, lifecycle.Release:
-	}
-	return request
 }
 
 // outcome turns an answer into the record that has to be written, and into a word for the metric.
@@ -280,34 +304,6 @@ func failureReason(r *lifecycle.Record) string {
 	return "failure"
 }
 
-func tokensOf(s *scope, call lifecycle.Call, response oauth.TokenResponse) lifecycle.Tokens {
-	tokens := lifecycle.Tokens{
-		AccessToken: response.AccessToken, RefreshToken: response.RefreshToken, TokenType: response.TokenType,
-		Scopes: response.Scope, RequestedScopes: s.facts.Scopes, IssuedAt: call.SentAt,
-		Expiry: expiryOf(response.ExpiresIn, call.SentAt), GrantType: s.facts.GrantType,
-		RefreshTokenExpiresAt: response.RefreshTokenExpiresIn.ExpiresAt(call.SentAt),
-	}
-	if !response.ScopeGiven && call.Action != lifecycle.Refresh {
-		tokens.Scopes = s.facts.Scopes // What was asked for was granted (RFC 6749 section 5.1).
-	}
-	if call.Action == lifecycle.Import && tokens.RefreshToken.IsEmpty() {
-		tokens.RefreshToken = s.input.value
-	}
-	return tokens
-}
-
-// expiryOf counts from the moment the request was sent: a token never seems to live longer than it does.
-func expiryOf(lifetime oauth.Lifetime, sentAt time.Time) lifecycle.Expiry {
-	switch lifetime.Kind {
-	case oauth.LifetimeFinite:
-		return lifecycle.Expiry{Kind: lifecycle.ExpiryAt, At: lifetime.ExpiresAt(sentAt).UTC()}
-	case oauth.LifetimeNever:
-		return lifecycle.Expiry{Kind: lifecycle.ExpiryNever}
-	case oauth.LifetimeUnknown:
-	}
-	return lifecycle.Expiry{}
-}
-
 // refusalOf translates the protocol's classes.
 func refusalOf(err error) lifecycle.Refusal {
 	var failure *oauth.Error
@@ -320,6 +316,9 @@ func refusalOf(err error) lifecycle.Refusal {
 	switch failure.Concern {
 	case oauth.ConcernGrant:
 		refusal.Concern = lifecycle.ConcernsGrant
+		if failure.Code == "access_denied" {
+			refusal.Reason = v1alpha1.ReasonAccessDenied
+		}
 	case oauth.ConcernApplication:
 		refusal.Concern, refusal.Unauthorized = lifecycle.ConcernsClient, failure.Code != "invalid_client"
 	case oauth.ConcernRefused:
@@ -335,8 +334,10 @@ func refusalOf(err error) lifecycle.Refusal {
 func (r *Reconciler) settlePause(ctx context.Context, s *scope, grantType string, callErr error) {
 	bounded, cancel := context.WithTimeout(ctx, beginTimeout)
 	defer cancel()
-	lane := s.client.Lane(grantType)
-	var err error
+	lane, err := s.lane(grantType)
+	if err != nil {
+		return
+	}
 	switch refusal := refusalOf(callErr); {
 	case callErr == nil:
 		err = r.Registrations.Lift(bounded, s.client, lane)

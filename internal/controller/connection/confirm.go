@@ -30,11 +30,12 @@ func stale(err error) bool {
 func (r *Reconciler) confirm(ctx context.Context, s *scope, action lifecycle.Action) error {
 	switch action {
 	case lifecycle.Exchange, lifecycle.Import:
-	case lifecycle.Issue, lifecycle.Refresh, lifecycle.Remember:
+	case lifecycle.Issue, lifecycle.Refresh, lifecycle.Remember, lifecycle.StartDevice, lifecycle.Poll, lifecycle.CheckGrant:
 		if s.facts.RefreshRequest == s.record().RefreshRequest {
 			return nil
 		}
-	case lifecycle.Wait, lifecycle.VerifyMark, lifecycle.Revoke, lifecycle.Release:
+	case lifecycle.Wait, lifecycle.VerifyMark, lifecycle.Revoke, lifecycle.Release, lifecycle.Identify, lifecycle.Settle,
+		lifecycle.RevokeCandidate, lifecycle.Observe:
 		return nil
 	}
 	live := &v1alpha1.OAuthConnection{}

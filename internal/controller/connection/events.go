@@ -26,6 +26,7 @@ func changed(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, before 
 	if last := now.LastAuthorization; last != nil && (before.LastAuthorization == nil || before.LastAuthorization.ID != last.ID) {
 		authorizationEnded(recorder, c, last)
 	}
+	scopesMissing(recorder, c, before)
 	was := meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionReady)
 	ready := meta.FindStatusCondition(now.Conditions, v1alpha1.ConditionReady)
 	if ready.Status == metav1.ConditionTrue {
@@ -38,6 +39,15 @@ func changed(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, before 
 	}
 	if now.Failure != nil && (before.Failure == nil || before.Failure.Reason != now.Failure.Reason) {
 		recorder.Eventf(c, nil, corev1.EventTypeWarning, now.Failure.Reason, actionRefresh, "%s", now.Failure.Message)
+	}
+}
+
+// scopesMissing warns when the provider has granted less than was asked for.
+func scopesMissing(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, before *v1alpha1.OAuthConnectionStatus) {
+	granted := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionScopesGranted)
+	was := meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionScopesGranted)
+	if granted != nil && granted.Status == metav1.ConditionFalse && (was == nil || was.Message != granted.Message) {
+		recorder.Eventf(c, nil, corev1.EventTypeWarning, granted.Reason, actionAuthorize, "%s", granted.Message)
 	}
 }
 
@@ -58,13 +68,17 @@ func notReady(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, ready 
 	case v1alpha1.ReasonProgressing, v1alpha1.ReasonDeleting, v1alpha1.ReasonRevoked:
 		return
 	case v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonApplicationNotFound, v1alpha1.ReasonApplicationNotReady,
-		v1alpha1.ReasonAuthorizationRequired, v1alpha1.ReasonSuspended:
+		v1alpha1.ReasonAuthorizationRequired, v1alpha1.ReasonSuspended, v1alpha1.ReasonSourceNotReady, v1alpha1.ReasonDeviceCodeExpired:
 		kind = corev1.EventTypeNormal
 	}
 	recorder.Eventf(c, nil, kind, ready.Reason, actionRefresh, "%s", ready.Message)
 }
 
 func authorizationEnded(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, last *v1alpha1.LastAuthorization) {
+	if last.Outcome == v1alpha1.AuthorizationSucceeded && last.Message != "" {
+		recorder.Eventf(c, nil, corev1.EventTypeWarning, v1alpha1.EventAccountUnknown, actionAuthorize, "%s", last.Message)
+		return
+	}
 	if last.Outcome == v1alpha1.AuthorizationSucceeded {
 		recorder.Eventf(c, nil, corev1.EventTypeNormal, v1alpha1.EventAuthorized, actionAuthorize, "the provider granted access")
 		return

@@ -19,6 +19,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/lifecycle"
+	"github.com/oauth-operator/oauth-operator/internal/registration"
 	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
 
@@ -43,6 +44,7 @@ func (r *Reconciler) gather(ctx context.Context, connection *v1alpha1.OAuthConne
 	if err := r.gatherApplication(ctx, s); err != nil {
 		return nil, err
 	}
+	s.gatherValues()
 	if !connection.DeletionTimestamp.IsZero() {
 		s.facts.Deletion = r.deletionOf(s)
 		return s, nil
@@ -54,8 +56,43 @@ func (r *Reconciler) gather(ctx context.Context, connection *v1alpha1.OAuthConne
 	if err != nil {
 		return nil, err
 	}
+	r.gatherQuestions(s)
 	s.facts.Pause = s.pause()
 	return s, nil
+}
+
+// gatherValues fills the placeholders of URLs and parameters: a grant that is being ended uses what it was obtained with.
+func (s *scope) gatherValues() {
+	if s.client == nil {
+		return
+	}
+	s.profile = s.client.Profile()
+	given, captured := map[string]string(nil), map[string]string(nil)
+	if s.connection != nil {
+		given = inputsOf(s.connection)
+	}
+	if record := s.facts.Record; record != nil {
+		captured = record.Captured
+		if record.Held() && (s.connection == nil || !s.connection.DeletionTimestamp.IsZero()) {
+			given = record.Inputs
+		}
+	}
+	var err error
+	s.values, err = s.profile.Values(given, captured)
+	if err != nil && s.facts.Blocked == nil {
+		s.facts.Blocked = &lifecycle.Verdict{Reason: v1alpha1.ReasonInvalidInputs, Message: "spec." + err.Error(), Stalled: true}
+	}
+}
+
+func inputsOf(connection *v1alpha1.OAuthConnection) map[string]string {
+	if len(connection.Spec.Inputs) == 0 {
+		return nil
+	}
+	given := make(map[string]string, len(connection.Spec.Inputs))
+	for name, value := range connection.Spec.Inputs {
+		given[name] = string(value)
+	}
+	return given
 }
 
 func refreshBefore(connection *v1alpha1.OAuthConnection) string {
@@ -91,7 +128,7 @@ func (r *Reconciler) gatherApplication(ctx context.Context, s *scope) error {
 	if err := r.gatherKeptClient(ctx, s); err != nil {
 		return err
 	}
-	s.facts.Scopes = requestedScopes(s.connection, application)
+	s.facts.Scopes = requestedScopes(s.connection, application, s.client)
 	if s.facts.Blocked, err = r.forbidden(ctx, s); err != nil || s.facts.Blocked != nil {
 		return err
 	}
@@ -135,9 +172,15 @@ func basis(fingerprint string, connection *v1alpha1.OAuthConnection) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-func requestedScopes(connection *v1alpha1.OAuthConnection, application *v1alpha1.OAuthApplication) []string {
+// requestedScopes are the connection's own, else the application's: those of the client that is in use, which may come from
+// a preset.
+func requestedScopes(connection *v1alpha1.OAuthConnection, application *v1alpha1.OAuthApplication, kept *registration.Client) []string {
 	from := connection.Spec.Scopes
-	if len(from) == 0 {
+	switch {
+	case len(from) > 0:
+	case kept != nil:
+		from = kept.Spec.Scopes
+	default:
 		from = application.Spec.Scopes
 	}
 	scopes := make([]string, 0, len(from))
@@ -178,37 +221,27 @@ func applicationNotReady(s *scope) *lifecycle.Verdict {
 
 // pause returns the application's pause for the kind of call that comes next.
 func (s *scope) pause() *lifecycle.Pause {
-	if s.client == nil {
+	if s.client == nil || s.values == nil {
 		return nil
 	}
-	pause, ok := s.client.Paused(s.client.Lane(s.nextGrantType()))
+	grantType := s.nextGrantType()
+	tokenURL, err := s.profile.TokenURL(grantType, s.values)
+	if err != nil {
+		return nil
+	}
+	pause, ok := s.client.Paused(s.client.Lane(grantType, tokenURL))
 	if !ok {
 		return nil
 	}
 	return &lifecycle.Pause{Reason: pause.Reason, Message: pause.Message, NextProbeAt: pause.NextProbeAt}
 }
 
-// Values of grant_type (RFC 6749 sections 4.1.3, 4.4.2 and 6).
-const (
-	grantTypeCode        = "authorization_code"
-	grantTypeRefresh     = "refresh_token"
-	grantTypeCredentials = "client_credentials"
-)
-
-func (s *scope) nextGrantType() string {
-	unsent := s.facts.Input.State == lifecycle.InputPresent && (s.entry == nil || s.entry.Record.SpentInput != s.facts.Input.Hash)
-	switch {
-	case s.facts.GrantType == lifecycle.ClientCredentials:
-		return grantTypeCredentials
-	case unsent && s.facts.GrantType == lifecycle.AuthorizationCode:
-		return grantTypeCode
-	}
-	return grantTypeRefresh
-}
-
 // gatherInput finds the code or refresh token. The Secret is read only in a version that is not known to hold the value
 // that was used already.
 func (r *Reconciler) gatherInput(ctx context.Context, s *scope) (lifecycle.Input, error) {
+	if isIssued(s.connection.Spec.Grant.Type) {
+		return r.gatherSources(ctx, s)
+	}
 	reference := inputReference(s.connection)
 	if reference == nil {
 		return r.noInput(s), nil
@@ -223,7 +256,7 @@ func (r *Reconciler) gatherInput(ctx context.Context, s *scope) (lifecycle.Input
 	if err != nil {
 		return lifecycle.Input{}, fmt.Errorf("read metadata of Secret %s: %w", reference.Name, err)
 	}
-	version := string(meta.UID) + "/" + meta.ResourceVersion
+	version := versionOf(meta)
 	if s.entry != nil && s.entry.Record.InputVersion == version {
 		return lifecycle.Input{State: lifecycle.InputPresent, Hash: s.entry.Record.SpentInput, Version: version}, nil
 	}
@@ -241,6 +274,9 @@ func (r *Reconciler) missing(ctx context.Context, key types.NamespacedName) stri
 
 // noInput describes a grant type without one, or a person who has to act.
 func (r *Reconciler) noInput(s *scope) lifecycle.Input {
+	if s.facts.GrantType == lifecycle.DeviceCode {
+		return lifecycle.Input{State: lifecycle.InputNone, Hash: deviceInput}
+	}
 	redirect := s.client != nil && s.client.RedirectURL != ""
 	return lifecycle.Input{State: lifecycle.InputNone, NeedsGateway: !redirect}
 }
@@ -264,40 +300,85 @@ func withDefault(reference *v1alpha1.SecretKeyReference, key string) *v1alpha1.S
 }
 
 func (r *Reconciler) readInput(ctx context.Context, s *scope, reference *v1alpha1.SecretKeyReference) (lifecycle.Input, error) {
-	value, version, missing, err := r.readKey(ctx, s.name.Namespace, reference)
-	if err != nil || missing != "" {
-		return lifecycle.Input{State: lifecycle.InputMissing, Missing: missing}, err
+	secret, err := r.readSecret(ctx, s.name.Namespace, reference.Name)
+	if err != nil {
+		return lifecycle.Input{}, err
+	}
+	value, missing := secret.value(reference.Key)
+	if missing != "" {
+		return lifecycle.Input{State: lifecycle.InputMissing, Missing: missing}, nil
 	}
 	s.input = input{value: value}
 	if code := s.connection.Spec.Grant.AuthorizationCode; code != nil {
-		s.input.redirectURL = code.RedirectURL
-		if code.CodeVerifierSecretRef != nil {
-			verifier := withDefault(code.CodeVerifierSecretRef, v1alpha1.DefaultCodeVerifierKey)
-			s.input.verifier, _, missing, err = r.readKey(ctx, s.name.Namespace, verifier)
-			if err != nil || missing != "" {
-				return lifecycle.Input{State: lifecycle.InputMissing, Missing: missing}, err
-			}
+		if missing, err = r.readBesideCode(ctx, s, code, secret); err != nil || missing != "" {
+			return lifecycle.Input{State: lifecycle.InputMissing, Missing: missing}, err
 		}
 	}
-	return lifecycle.Input{State: lifecycle.InputPresent, Hash: value.Hash(), Version: version}, nil
+	return lifecycle.Input{State: lifecycle.InputPresent, Hash: value.Hash(), Version: secret.version}, nil
 }
 
-// readKey reads one key of a user's Secret; missing says in words what is not there.
-func (r *Reconciler) readKey(
-	ctx context.Context, namespace string, reference *v1alpha1.SecretKeyReference,
-) (value sensitive.String, version, missing string, err error) {
+// readBesideCode reads what belongs to a code: its verifier, and what the callback carried beside it.
+func (r *Reconciler) readBesideCode(
+	ctx context.Context, s *scope, code *v1alpha1.AuthorizationCodeGrant, secret userSecret,
+) (missing string, err error) {
+	s.input.redirectURL = code.RedirectURL
+	if code.CodeVerifierSecretRef != nil {
+		reference := withDefault(code.CodeVerifierSecretRef, v1alpha1.DefaultCodeVerifierKey)
+		beside := secret
+		if reference.Name != secret.name {
+			if beside, err = r.readSecret(ctx, s.name.Namespace, reference.Name); err != nil {
+				return "", err
+			}
+		}
+		if s.input.verifier, missing = beside.value(reference.Key); missing != "" {
+			return missing, nil
+		}
+	}
+	if s.profile == nil {
+		return "", nil
+	}
+	s.input.captured, err = s.profile.CaptureCallback(func(parameter string) string {
+		value, _ := secret.value(parameter)
+		return value.Reveal()
+	})
+	if err != nil && s.facts.Blocked == nil {
+		s.facts.Blocked = &lifecycle.Verdict{Reason: v1alpha1.ReasonInvalidInputs, Message: fmt.Sprintf("Secret %q: %v", secret.name, err), Stalled: true}
+	}
+	return "", nil
+}
+
+// userSecret is a user's Secret as it was read; without a version it does not exist.
+type userSecret struct {
+	name, version string
+	data          map[string][]byte
+}
+
+// value returns one key; missing says in words what is not there. Codes and tokens have no white space (RFC 6749 appendix
+// A); files that are made by hand often end in a line break.
+func (u userSecret) value(key string) (value sensitive.String, missing string) {
+	if u.version == "" {
+		return value, fmt.Sprintf("waiting for Secret %q", u.name)
+	}
+	content := strings.TrimSpace(string(u.data[key]))
+	if content == "" {
+		return value, fmt.Sprintf("waiting for key %q in Secret %q", key, u.name)
+	}
+	return sensitive.New(content), ""
+}
+
+func (r *Reconciler) readSecret(ctx context.Context, namespace, name string) (userSecret, error) {
 	secret := &corev1.Secret{}
-	err = r.Live.Get(ctx, types.NamespacedName{Namespace: namespace, Name: reference.Name}, secret)
+	err := r.Live.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, secret)
 	if apierrors.IsNotFound(err) {
-		return value, "", fmt.Sprintf("waiting for Secret %q", reference.Name), nil
+		return userSecret{name: name}, nil
 	}
 	if err != nil {
-		return value, "", "", fmt.Errorf("read Secret %s: %w", reference.Name, err)
+		return userSecret{}, fmt.Errorf("read Secret %s: %w", name, err)
 	}
-	// Codes and tokens have no white space (RFC 6749 appendix A); files that are made by hand often end in a line break.
-	content := strings.TrimSpace(string(secret.Data[reference.Key]))
-	if content == "" {
-		return value, "", fmt.Sprintf("waiting for key %q in Secret %q", reference.Key, reference.Name), nil
-	}
-	return sensitive.New(content), string(secret.UID) + "/" + secret.ResourceVersion, "", nil
+	return userSecret{name: name, version: versionOf(secret), data: secret.Data}, nil
+}
+
+// versionOf identifies one version of one object.
+func versionOf(object metav1.Object) string {
+	return string(object.GetUID()) + "/" + object.GetResourceVersion()
 }

@@ -213,7 +213,7 @@ func (r *Reconciler) endOrphan(ctx context.Context, name types.NamespacedName, e
 		if !decision.At.IsZero() {
 			return max(decision.At.Sub(s.now), time.Millisecond), nil
 		}
-	case lifecycle.Exchange, lifecycle.Import, lifecycle.Issue, lifecycle.Refresh, lifecycle.Remember:
+	default: // Nothing else is done for a connection that is gone.
 	}
 	return 0, nil
 }
@@ -231,6 +231,7 @@ func (r *Reconciler) gatherOrphan(ctx context.Context, name types.NamespacedName
 	if err := r.gatherKeptClient(ctx, s); err != nil {
 		return nil, err
 	}
+	s.gatherValues()
 	s.facts.Deletion = r.deletionOf(s)
 	s.facts.Deletion.RequestedAt = r.sinceStart(entry.Record.OrphanedSince.Add(orphanConfirmation))
 	return s, nil

@@ -22,6 +22,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/callqueue"
+	"github.com/oauth-operator/oauth-operator/internal/census"
 	"github.com/oauth-operator/oauth-operator/internal/egress"
 	"github.com/oauth-operator/oauth-operator/internal/grant"
 	"github.com/oauth-operator/oauth-operator/internal/lifecycle"
@@ -29,6 +30,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/internal/ownwrites"
 	"github.com/oauth-operator/oauth-operator/internal/publish"
 	"github.com/oauth-operator/oauth-operator/internal/registration"
+	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
 
 // +kubebuilder:rbac:groups=oauth-operator.io,resources=oauthconnections,verbs=get;list;watch;patch
@@ -47,6 +49,11 @@ type Metrics interface {
 	Unrevoked(application types.NamespacedName)
 }
 
+// TokenIssuer asks for the token of a ServiceAccount with one audience.
+type TokenIssuer interface {
+	Token(ctx context.Context, namespace, name, audience string) (token sensitive.String, expiresAt time.Time, err error)
+}
+
 // Options are what a Reconciler needs.
 type Options struct {
 	// Client reads from the cache and writes to the API server.
@@ -59,12 +66,17 @@ type Options struct {
 	Grants        *grant.Store
 	Registrations *registration.Store
 	Publisher     *publish.Publisher
-	Queue         *callqueue.Queue
-	Caller        *oauth.Caller
-	Transports    *egress.TransportPool
-	Recorder      events.EventRecorder
-	Metrics       Metrics
-	Clock         clock.PassiveClock
+	// ServiceAccounts asks Kubernetes for tokens of ServiceAccounts.
+	ServiceAccounts TokenIssuer
+	// Census holds what the provider's lists of connections say, and RequestListing asks for a new one.
+	Census         *census.Store
+	RequestListing func(application types.NamespacedName)
+	Queue          *callqueue.Queue
+	Caller         *oauth.Caller
+	Transports     *egress.TransportPool
+	Recorder       events.EventRecorder
+	Metrics        Metrics
+	Clock          clock.PassiveClock
 
 	// Process names this process in marks.
 	Process string
@@ -86,6 +98,8 @@ type Reconciler struct {
 	own   ownwrites.Versions
 	// uids are those of connections that were written, to be forgotten when the name is gone.
 	uids sync.Map
+	// polled and checked say, by connection UID, when this process last asked about a device authorization or a grant.
+	polled, checked sync.Map
 	// failed counts, by connection UID, turns in a row that ended without a call.
 	failed sync.Map
 }
@@ -127,6 +141,8 @@ func (r *Reconciler) forget(name types.NamespacedName) {
 		if uid, ok := uid.(types.UID); ok {
 			r.own.Forget(uid)
 			r.failed.Delete(string(uid))
+			r.polled.Delete(string(uid))
+			r.checked.Delete(string(uid))
 		}
 	}
 }
@@ -218,9 +234,26 @@ func (r *Reconciler) act(ctx context.Context, s *scope, decision lifecycle.Decis
 		return r.remember(ctx, s)
 	case lifecycle.Release:
 		return r.release(ctx, s, decision.GivenUp)
-	case lifecycle.Exchange, lifecycle.Import, lifecycle.Issue, lifecycle.Refresh, lifecycle.Revoke:
+	case lifecycle.Settle:
+		return r.write(ctx, s, lifecycle.Settled(s.entry.Record, s.now))
+	case lifecycle.Observe:
+		return r.write(ctx, s, lifecycle.Observed(s.entry.Record, *s.facts.Listed))
+	default:
 		r.submit(s, decision)
 	}
+	return nil
+}
+
+// write goes on with a record that was changed without calling anybody.
+func (r *Reconciler) write(ctx context.Context, s *scope, next *lifecycle.Record) error {
+	entry, err := r.Grants.Write(ctx, s.entry, next)
+	if err != nil {
+		return err
+	}
+	s.take(entry)
+	s.facts.Listed = nil
+	r.waker.wake(s.name)
+	r.wakeDependents(ctx, s.name)
 	return nil
 }
 

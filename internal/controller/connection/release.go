@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,29 +45,29 @@ func revocability(s *scope) lifecycle.Revocability {
 	switch {
 	case s.client == nil:
 		return lifecycle.RevocableLater
-	case s.client.Endpoints.Revocation == "":
+	case s.values == nil, !s.profile.Revocable(v1alpha1.TokenRefresh) && !s.profile.Revocable(v1alpha1.TokenAccess),
+		s.facts.Record.Revocable() && len(s.revocable(tokensToRevoke(s.facts.Record))) == 0:
 		return lifecycle.RevocableNever
 	}
 	return lifecycle.RevocableNow
+}
+
+// revocable leaves out what the provider has no way to revoke.
+func (s *scope) revocable(tokens []revocable) []revocable {
+	return slices.DeleteFunc(tokens, func(token revocable) bool { return !s.profile.Revocable(token.kind) })
 }
 
 // revoke asks the provider to revoke every token of the record (RFC 7009): the refresh token first, because with it most
 // providers end the whole grant. Revoking twice is harmless, so no mark is needed.
 func (r *Reconciler) revoke(ctx context.Context, s *scope, transport http.RoundTripper) error {
 	started := r.Clock.Now()
-	var refused []string
-	for _, token := range tokensToRevoke(s.entry.Record) {
-		err := r.Caller.Revoke(ctx, transport, oauth.RevocationRequest{
-			URL: s.client.Endpoints.Revocation, Client: s.client.RevocationClient(), Token: token.value, TokenTypeHint: token.hint,
-		})
-		var failure *oauth.Error
-		switch {
-		case err == nil, errors.As(err, &failure) && failure.Concern == oauth.ConcernGrant: // It was dead already.
-		case failure == nil, failure.Concern == oauth.ConcernTransient, failure.Concern == oauth.ConcernApplication:
-			return r.revokeLater(ctx, s, refusalOf(err))
-		default:
-			refused = append(refused, token.what+": "+failure.Error())
-		}
+	refused, refusal, err := r.revokeAll(ctx, s, transport, s.revocable(tokensToRevoke(s.entry.Record)))
+	switch {
+	case err != nil:
+		refusal = &lifecycle.Refusal{Message: err.Error()} // What is missing in the cluster may still come.
+		fallthrough
+	case refusal != nil:
+		return r.revokeLater(ctx, s, *refusal)
 	}
 	result := "success"
 	if len(refused) > 0 {
@@ -81,6 +82,48 @@ func (r *Reconciler) revoke(ctx context.Context, s *scope, transport http.RoundT
 	return nil
 }
 
+// revokeAll revokes tokens one after the other. refused says in words which ones the provider refused to revoke; a refusal
+// that is not nil means that the rest has to be tried again.
+func (r *Reconciler) revokeAll(
+	ctx context.Context, s *scope, transport http.RoundTripper, tokens []revocable,
+) (refused []string, again *lifecycle.Refusal, err error) {
+	for _, token := range tokens {
+		request, err := s.profile.Revocation(token.kind, token.value, s.values)
+		if err == nil {
+			request.Client, err = r.authenticate(ctx, s, request.Client, request.URL)
+		}
+		if err != nil {
+			return nil, nil, setup(err)
+		}
+		err = r.Caller.Revoke(ctx, transport, request)
+		var failure *oauth.Error
+		switch {
+		case err == nil, errors.As(err, &failure) && failure.Concern == oauth.ConcernGrant: // It was dead already.
+		case failure == nil, failure.Concern == oauth.ConcernTransient, failure.Concern == oauth.ConcernApplication:
+			refusal := refusalOf(err)
+			return nil, &refusal, nil
+		default:
+			refused = append(refused, token.what+": "+failure.Error())
+		}
+	}
+	return refused, nil, nil
+}
+
+// revokeCandidate ends the tokens of somebody else's account that were refused.
+func (r *Reconciler) revokeCandidate(ctx context.Context, s *scope, transport http.RoundTripper) error {
+	record := s.entry.Record
+	refused, again, err := r.revokeAll(ctx, s, transport, s.revocable(tokensOfCandidate(record.Candidate)))
+	switch {
+	case err != nil:
+		return r.write(ctx, s, lifecycle.CandidateNotRevoked(record, 0, r.Clock.Now()))
+	case again != nil:
+		return r.write(ctx, s, lifecycle.CandidateNotRevoked(record, again.RetryAfter, r.Clock.Now()))
+	case len(refused) > 0:
+		s.log.Info("the provider refused to revoke the tokens of another account", "detail", strings.Join(refused, "; "))
+	}
+	return r.write(ctx, s, lifecycle.CandidateRevoked(record))
+}
+
 func (r *Reconciler) revokeLater(ctx context.Context, s *scope, refusal lifecycle.Refusal) error {
 	r.Metrics.Call(s.applicationName(), string(lifecycle.Revoke), "failure", 0)
 	s.log.Info("revocation failed; trying again", "cause", refusal.Message)
@@ -91,26 +134,35 @@ func (r *Reconciler) revokeLater(ctx context.Context, s *scope, refusal lifecycl
 
 // revocable is a token with what it is called.
 type revocable struct {
-	value      sensitive.String
-	what, hint string
+	value sensitive.String
+	what  string
+	kind  v1alpha1.TokenKind
 }
 
 func tokensToRevoke(record *lifecycle.Record) []revocable {
 	all := []revocable{
-		{value: record.RefreshToken, what: "refresh token", hint: oauth.HintRefreshToken},
-		{value: record.AccessToken, what: "access token", hint: oauth.HintAccessToken},
+		{value: record.RefreshToken, what: "refresh token", kind: v1alpha1.TokenRefresh},
+		{value: record.AccessToken, what: "access token", kind: v1alpha1.TokenAccess},
+		{value: record.Previous, what: "previous access token", kind: v1alpha1.TokenAccess},
 	}
-	all = append(all, revocable{value: record.Previous, what: "previous access token", hint: oauth.HintAccessToken})
 	for _, replaced := range record.Replaced {
-		all = append(all, revocable{value: replaced, what: "replaced refresh token", hint: oauth.HintRefreshToken})
+		all = append(all, revocable{value: replaced, what: "replaced refresh token", kind: v1alpha1.TokenRefresh})
 	}
-	var held []revocable
-	for _, token := range all {
-		if !token.value.IsEmpty() {
-			held = append(held, token)
-		}
+	return append(present(all), tokensOfCandidate(record.Candidate)...)
+}
+
+func tokensOfCandidate(candidate *lifecycle.Candidate) []revocable {
+	if candidate == nil {
+		return nil
 	}
-	return held
+	return present([]revocable{
+		{value: candidate.RefreshToken, what: "refresh token of a new authorization", kind: v1alpha1.TokenRefresh},
+		{value: candidate.AccessToken, what: "access token of a new authorization", kind: v1alpha1.TokenAccess},
+	})
+}
+
+func present(tokens []revocable) []revocable {
+	return slices.DeleteFunc(tokens, func(token revocable) bool { return token.value.IsEmpty() })
 }
 
 // release ends a connection: its Secret, its record, and last its finalizer.
@@ -185,12 +237,14 @@ type ending struct {
 func farewell(s *scope, givenUp bool) ending {
 	record := s.facts.Record
 	switch {
-	case record == nil, !record.Held() && len(record.Replaced) == 0:
+	case !record.Revocable():
 		return ending{Verdict: lifecycle.Verdict{Reason: v1alpha1.ReasonRevoked, Message: "there was no token to revoke"}}
 	case s.facts.Deletion.Orphan:
 		return ending{Verdict: lifecycle.Verdict{
 			Reason: v1alpha1.EventOrphaned, Message: "deletionPolicy is Orphan: the grant stays alive at the provider",
 		}}
+	case record.Gone():
+		return ending{Verdict: lifecycle.Verdict{Reason: v1alpha1.ReasonRevoked, Message: "the provider had ended the grant already"}}
 	case givenUp:
 		return ending{unrevoked: true, Verdict: lifecycle.Verdict{
 			Reason: v1alpha1.EventRevocationFailed, Stalled: true,

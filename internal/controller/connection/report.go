@@ -26,23 +26,21 @@ func (r *Reconciler) publish(ctx context.Context, s *scope) (lifecycle.Publicati
 	if record == nil || record.AccessToken.IsEmpty() || s.facts.Deletion != nil {
 		return p, nil
 	}
-	desired := publish.Desired{
-		Connection: s.name, ConnectionUID: s.connection.UID, Name: p.Name,
-		AccessToken: record.AccessToken, TokenType: record.TokenType, Scopes: record.Scopes,
+	if record.Gone() {
+		return p, r.withdrawEnded(ctx, s)
 	}
-	if record.Expiry.Kind == lifecycle.ExpiryAt {
-		desired.ExpiresAt = record.Expiry.At
-	}
-	if s.connection.Spec.Secret != nil {
-		desired.Type = s.connection.Spec.Secret.Type
-	}
+	desired := s.desired(p.Name)
 	result, err := r.Publisher.Publish(ctx, desired)
 	var conflict *publish.ConflictError
 	var rejected *publish.RejectedError
 	var leftover *publish.LeftoverError
+	var template *publish.TemplateError
 	switch {
 	case err == nil:
 		p.Current = true
+	case errors.As(err, &template):
+		p.Problem = &lifecycle.Verdict{Reason: v1alpha1.ReasonTemplateInvalid, Message: template.Error(), Stalled: true}
+		return p, nil
 	case errors.As(err, &conflict):
 		p.Problem = &lifecycle.Verdict{Reason: v1alpha1.ReasonSecretConflict, Message: conflict.Error(), Stalled: !conflict.Former}
 		return p, r.keepFormer(ctx, s, desired, p.Problem)
@@ -59,6 +57,50 @@ func (r *Reconciler) publish(ctx context.Context, s *scope) (lifecycle.Publicati
 		repaired(r.Recorder, s.connection, p.Name)
 	}
 	return p, err
+}
+
+// desired is the Secret that the record and the connection ask for.
+func (s *scope) desired(name string) publish.Desired {
+	record, spec := s.facts.Record, &s.connection.Spec
+	desired := publish.Desired{
+		Connection: s.name, ConnectionUID: s.connection.UID, Name: name,
+		AccessToken: record.AccessToken, TokenType: record.TokenType, Scopes: record.Scopes,
+		DisplayName: spec.DisplayName, Owner: spec.Owner, Application: s.applicationName(),
+		Subject: record.Subject, ID: record.ID, Captured: record.Captured, Inputs: s.inputs(),
+	}
+	if record.Expiry.Kind == lifecycle.ExpiryAt {
+		desired.ExpiresAt = record.Expiry.At
+	}
+	if spec.Secret != nil {
+		desired.Type, desired.Template = spec.Secret.Type, spec.Secret.Template
+	}
+	return desired
+}
+
+// inputs are the values of the application's inputs, defaults included.
+func (s *scope) inputs() map[string]string {
+	if s.values == nil {
+		return inputsOf(s.connection)
+	}
+	all := map[string]string{}
+	for _, input := range s.profile.Spec.Inputs {
+		if value, ok := s.values[string(input.Name)]; ok {
+			all[string(input.Name)] = value
+		}
+	}
+	return all
+}
+
+// withdrawEnded takes the Secret of a grant away that the provider has ended: its token works no more.
+func (r *Reconciler) withdrawEnded(ctx context.Context, s *scope) error {
+	if s.connection.Status.SecretName == "" {
+		return nil
+	}
+	err := r.Publisher.Withdraw(ctx, s.name, s.connection.UID, s.connection.TokenSecretName(), s.connection.Status.SecretName)
+	if err != nil {
+		return fmt.Errorf("withdraw the token Secret: %w", err)
+	}
+	return nil
 }
 
 // rejectedRetry is when a Secret is offered again that the API server has refused: a quota or a policy may have changed.
@@ -129,13 +171,37 @@ func statusOf(s *scope, summary lifecycle.Summary, publication lifecycle.Publica
 	status.ObservedGeneration = s.connection.Generation
 	status.NextRefreshAt = timeOf(summary.NextRefreshAt)
 	status.Failure = failureOf(summary.Failure)
-	status.AuthorizationURL, status.DeviceAuthorization = "", nil
-	if publication.Current {
+	status.AuthorizationURL, status.DeviceAuthorization = "", deviceOf(s)
+	switch {
+	case publication.Current:
 		status.SecretName = publication.Name
+	case s.facts.Record.Gone():
+		status.SecretName = ""
+	}
+	status.DeletedAt = nil
+	if s.facts.Record.Gone() {
+		status.DeletedAt = timeOf(s.facts.Record.Standing.At)
 	}
 	fillFromRecord(status, s.facts.Record)
 	setConditions(status, s, summary.Ready, summary.Authorized, summary.Reconciling, summary.Stalled)
+	if summary.ScopesGranted.Status == "" {
+		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionScopesGranted)
+	} else {
+		setCondition(status, s, v1alpha1.ConditionScopesGranted, summary.ScopesGranted)
+	}
 	return status
+}
+
+// deviceOf is what a person has to type while that may still be typed.
+func deviceOf(s *scope) *v1alpha1.DeviceAuthorization {
+	if s.facts.Record == nil || s.facts.Record.Device == nil || !s.now.Before(s.facts.Record.Device.ExpiresAt) {
+		return nil
+	}
+	device := s.facts.Record.Device
+	return &v1alpha1.DeviceAuthorization{
+		UserCode: device.UserCode, VerificationURI: device.VerificationURI,
+		VerificationURIComplete: device.VerificationURIComplete, ExpiresAt: timeOf(device.ExpiresAt),
+	}
 }
 
 func fillFromRecord(status *v1alpha1.OAuthConnectionStatus, record *lifecycle.Record) {
@@ -145,6 +211,9 @@ func fillFromRecord(status *v1alpha1.OAuthConnectionStatus, record *lifecycle.Re
 	status.ID, status.Subject = record.ID, record.Subject
 	status.Scopes, status.TokenType = record.Scopes, record.TokenType
 	status.CreatedAt = timeOf(record.FirstAuthorizedAt)
+	if !record.ProviderCreatedAt.IsZero() {
+		status.CreatedAt = timeOf(record.ProviderCreatedAt)
+	}
 	status.LastAuthorizedAt = timeOf(record.AuthorizedAt)
 	status.LastRefreshedAt = timeOf(record.RefreshedAt)
 	status.UpdatedAt = timeOf(record.AuthorizedAt)
@@ -196,9 +265,13 @@ func setConditions(status *v1alpha1.OAuthConnectionStatus, s *scope, ready, auth
 		{v1alpha1.ConditionReconciling, reconciling},
 		{v1alpha1.ConditionStalled, stalled},
 	} {
-		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
-			Type: c.kind, Status: metav1.ConditionStatus(c.Status), Reason: c.Reason, Message: c.Message,
-			ObservedGeneration: s.connection.Generation, LastTransitionTime: metav1.NewTime(s.now.Truncate(time.Second)),
-		})
+		setCondition(status, s, c.kind, c.Condition)
 	}
+}
+
+func setCondition(status *v1alpha1.OAuthConnectionStatus, s *scope, kind string, c lifecycle.Condition) {
+	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
+		Type: kind, Status: metav1.ConditionStatus(c.Status), Reason: c.Reason, Message: c.Message,
+		ObservedGeneration: s.connection.Generation, LastTransitionTime: metav1.NewTime(s.now.Truncate(time.Second)),
+	})
 }

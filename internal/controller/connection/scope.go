@@ -12,6 +12,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/grant"
 	"github.com/oauth-operator/oauth-operator/internal/lifecycle"
+	"github.com/oauth-operator/oauth-operator/internal/provider"
 	"github.com/oauth-operator/oauth-operator/internal/registration"
 	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
@@ -26,8 +27,11 @@ type scope struct {
 	connection *v1alpha1.OAuthConnection
 	// application is nil when it does not exist.
 	application *v1alpha1.OAuthApplication
-	// client is nil when it is not known.
-	client *registration.Client
+	// client is nil when it is not known, and profile with it.
+	client  *registration.Client
+	profile *provider.Profile
+	// values fill the placeholders of the profile; nil when they cannot be had.
+	values provider.Values
 	// entry is nil without a record.
 	entry *grant.Entry
 	input input
@@ -38,6 +42,8 @@ type scope struct {
 type input struct {
 	value, verifier sensitive.String
 	redirectURL     string
+	// captured are the values of the callback that came with the code.
+	captured map[string]string
 }
 
 // key identifies the connection in the queue.

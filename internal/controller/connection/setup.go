@@ -53,13 +53,25 @@ func inputSecrets(connection *v1alpha1.OAuthConnection) []string {
 	if code := connection.Spec.Grant.AuthorizationCode; code != nil && code.CodeVerifierSecretRef != nil {
 		names = append(names, code.CodeVerifierSecretRef.Name)
 	}
-	return names
+	return append(names, sourceSecrets(connection)...)
+}
+
+// indexSources names the connections that a connection's token is made from.
+func indexSources(object client.Object) []string {
+	connection, ok := object.(*v1alpha1.OAuthConnection)
+	if !ok {
+		return nil
+	}
+	return sourceConnections(connection)
 }
 
 // RegisterIndexes must be called before the cache starts, beside application.RegisterIndexes.
 func RegisterIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	if err := indexer.IndexField(ctx, &v1alpha1.OAuthConnection{}, indexBySecret, indexSecrets); err != nil {
 		return fmt.Errorf("index connections by Secret: %w", err)
+	}
+	if err := indexer.IndexField(ctx, &v1alpha1.OAuthConnection{}, indexByConnection, indexSources); err != nil {
+		return fmt.Errorf("index connections by source: %w", err)
 	}
 	return nil
 }
@@ -151,7 +163,8 @@ func (r *Reconciler) ofNamespace(ctx context.Context, namespace *metav1.PartialO
 func (r *Reconciler) ofOwnSecret(ctx context.Context, object client.Object) []reconcile.Request {
 	switch object.GetLabels()[v1alpha1.LabelRecord] {
 	case v1alpha1.RecordGrant:
-		return requestFor(object.GetAnnotations()[grant.AnnotationConnection])
+		of := object.GetAnnotations()[grant.AnnotationConnection]
+		return append(requestFor(of), r.dependents(ctx, of)...)
 	case v1alpha1.RecordClient:
 		return r.list(ctx, client.MatchingFields{application.IndexConnectionsByApplication: object.GetAnnotations()[grant.AnnotationApplication]})
 	}
@@ -161,6 +174,26 @@ func (r *Reconciler) ofOwnSecret(ctx context.Context, object client.Object) []re
 		requests = append(requests, requestFor(object.GetNamespace()+"/"+owner.Name)...)
 	}
 	return requests
+}
+
+// dependents are the connections whose tokens are made from that of another one (namespace/name).
+func (r *Reconciler) dependents(ctx context.Context, key string) []reconcile.Request {
+	namespace, name, _ := strings.Cut(key, "/")
+	return r.list(ctx, &client.ListOptions{Namespace: namespace, FieldSelector: fields.OneTermEqualSelector(indexByConnection, name)})
+}
+
+// wakeDependents has the connections look again whose tokens are made from this one's.
+func (r *Reconciler) wakeDependents(ctx context.Context, name types.NamespacedName) {
+	for _, request := range r.dependents(ctx, name.String()) {
+		r.waker.wake(request.NamespacedName)
+	}
+}
+
+// WakeConnectionsOf has all connections of an application look again.
+func (r *Reconciler) WakeConnectionsOf(ctx context.Context, app types.NamespacedName) {
+	for _, request := range r.list(ctx, client.MatchingFields{application.IndexConnectionsByApplication: app.String()}) {
+		r.waker.wake(request.NamespacedName)
+	}
 }
 
 func requestFor(key string) []reconcile.Request {

@@ -72,12 +72,15 @@ func TestTokensToRevoke(t *testing.T) {
 	record := &lifecycle.Record{
 		Tokens:   lifecycle.Tokens{AccessToken: sensitive.New("access"), RefreshToken: sensitive.New("refresh")},
 		Replaced: []sensitive.String{sensitive.New("old")}, Previous: sensitive.New("before"),
+		Candidate: &lifecycle.Candidate{Tokens: lifecycle.Tokens{
+			AccessToken: sensitive.New("newer"), RefreshToken: sensitive.New("new"),
+		}},
 	}
 	var order []string
 	for _, token := range tokensToRevoke(record) {
-		order = append(order, token.value.Reveal()+"/"+token.hint)
+		order = append(order, token.value.Reveal()+"/"+string(token.kind))
 	}
-	if got, want := strings.Join(order, " "), "refresh/refresh_token access/access_token before/access_token old/refresh_token"; got != want {
+	if got, want := strings.Join(order, " "), "refresh/RefreshToken access/AccessToken before/AccessToken old/RefreshToken new/RefreshToken newer/AccessToken"; got != want {
 		t.Errorf("revoked in the order %s, want %s", got, want)
 	}
 	if got := tokensToRevoke(&lifecycle.Record{}); len(got) != 0 {
@@ -96,6 +99,10 @@ func TestReasonsAreTheAPIs(t *testing.T) {
 		{string(lifecycle.AuthorizationCode), string(v1alpha1.GrantAuthorizationCode)},
 		{string(lifecycle.RefreshToken), string(v1alpha1.GrantRefreshToken)},
 		{string(lifecycle.ClientCredentials), string(v1alpha1.GrantClientCredentials)},
+		{string(lifecycle.DeviceCode), string(v1alpha1.GrantDeviceCode)},
+		{string(lifecycle.JWTBearer), string(v1alpha1.GrantJWTBearer)},
+		{string(lifecycle.TokenExchange), string(v1alpha1.GrantTokenExchange)},
+		{string(lifecycle.Extension), string(v1alpha1.GrantExtension)},
 		{string(lifecycle.AuthorizationSucceeded), string(v1alpha1.AuthorizationSucceeded)},
 		{string(lifecycle.AuthorizationFailed), string(v1alpha1.AuthorizationFailed)},
 		{string(lifecycle.AuthorizationUnknown), string(v1alpha1.AuthorizationUnknown)},

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connection
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/lifecycle"
+	"github.com/oauth-operator/oauth-operator/internal/oauth"
+)
+
+// defaultCheckInterval lies between two status checks.
+const defaultCheckInterval = time.Hour
+
+// gatherQuestions finds out what may be asked about a grant besides renewing it, and what the provider's list says.
+func (r *Reconciler) gatherQuestions(s *scope) {
+	if s.profile == nil {
+		return
+	}
+	s.facts.RenewsByAccessToken = s.profile.RenewsByAccessToken()
+	s.facts.LastPollAt = timeIn(&r.polled, s.facts.UID, time.Time{})
+	record := s.facts.Record
+	if !record.Held() {
+		return
+	}
+	s.facts.Identifiable = s.identifiable()
+	check := s.profile.Spec.StatusCheck
+	if check == nil {
+		return
+	}
+	interval := defaultCheckInterval
+	if check.Interval != nil && check.Interval.Duration > 0 {
+		interval = check.Interval.Duration
+	}
+	if check.Type == v1alpha1.StatusCheckConnectionList && (r.gatherListing(s) || check.Probe == nil) {
+		return
+	}
+	s.facts.Check = lifecycle.Check{Interval: interval, LastAt: timeIn(&r.checked, s.facts.UID, r.StartedAt)}
+}
+
+// gatherListing takes over what the provider's list says about the grant, and asks for a new one where it does not show
+// it yet. It tells whether the list shows it.
+func (r *Reconciler) gatherListing(s *scope) bool {
+	record := s.facts.Record
+	listed, known := r.Census.Get(s.client.Application.UID)
+	entry, found := listed.Find(record.ID, record.Subject)
+	fresh := known && !listed.StartedAt.Before(record.AuthorizedAt)
+	if !fresh || s.facts.RefreshRequest != record.RefreshRequest {
+		r.RequestListing(s.applicationName())
+	}
+	if !fresh || !found {
+		return false
+	}
+	listing := lifecycle.Listing{
+		ID: entry.ID, Active: entry.Active, Status: entry.Status, CreatedAt: entry.CreatedAt, DeletedAt: entry.DeletedAt, At: listed.StartedAt,
+	}
+	if record.News(listing) {
+		s.facts.Listed = &listing
+	}
+	return true
+}
+
+// identifiable tells whether there is a way to find out whose tokens they are. The user info endpoint of OpenID Connect
+// answers tokens of scope openid only; one that the application describes answers all.
+func (s *scope) identifiable() bool {
+	tokens := s.facts.Record.Unidentified()
+	return !tokens.IDToken.IsEmpty() || s.asksUserInfo(tokens)
+}
+
+func (s *scope) asksUserInfo(tokens *lifecycle.Tokens) bool {
+	spec := s.profile.Spec
+	return spec.Endpoints != nil && spec.Endpoints.UserInfoURL != "" && !tokens.AccessToken.IsEmpty() &&
+		(spec.UserInfo != nil || slices.Contains(tokens.Scopes, "openid"))
+}
+
+// identify finds out whose tokens they are: by the ID token that came with them, else by the user info endpoint. It is
+// asked too for the values that the application captures of its answer.
+func (r *Reconciler) identify(ctx context.Context, s *scope, transport http.RoundTripper) error {
+	record := s.entry.Record
+	tokens := record.Unidentified()
+	subject := tokens.Subject
+	if subject == "" && !tokens.IDToken.IsEmpty() {
+		found, err := oauth.IDTokenSubject(tokens.IDToken, s.client.Issuer(), s.client.OAuth.ID, tokens.IssuedAt)
+		if err != nil {
+			s.log.Info("the ID token tells no subject", "cause", err.Error())
+		}
+		subject = found
+	}
+	captured := map[string]string(nil)
+	userInfo := s.profile.Spec.UserInfo
+	if s.asksUserInfo(tokens) && (subject == "" || (userInfo != nil && len(userInfo.Capture) > 0)) {
+		values, err := s.profile.Values(inputsOf(s.connection), tokens.Captured)
+		if err != nil {
+			return r.write(ctx, s, lifecycle.Identified(record, subject, nil))
+		}
+		answer, retry, err := r.userInfo(ctx, s, transport, tokens, values)
+		if err != nil {
+			return err
+		}
+		if retry != nil {
+			return r.write(ctx, s, lifecycle.NotIdentified(record, retry.Error(), retry.RetryAfter, r.Clock.Now()))
+		}
+		captured = capturedOf(userInfo, answer)
+		if subject == "" {
+			subject = answer.Text(subjectPath(userInfo))
+		}
+	}
+	return r.write(ctx, s, lifecycle.Identified(record, subject, captured))
+}
+
+// userInfo asks the user info endpoint. retry says that it has to be asked again; an answer that is no success tells
+// nothing.
+func (r *Reconciler) userInfo(
+	ctx context.Context, s *scope, transport http.RoundTripper, tokens *lifecycle.Tokens, values map[string]string,
+) (answer oauth.Resource, retry *oauth.Error, err error) {
+	request, ok, err := s.profile.UserInfo(tokens.AccessToken, values)
+	if err != nil || !ok {
+		return oauth.Resource{}, nil, setup(err)
+	}
+	started := r.Clock.Now()
+	answer, err = r.Caller.Get(ctx, transport, request)
+	result := "success"
+	if err != nil || answer.Status != http.StatusOK {
+		result = "failure"
+	}
+	r.Metrics.Call(s.applicationName(), string(lifecycle.Identify), result, r.Clock.Since(started))
+	if errors.As(err, &retry) {
+		return oauth.Resource{}, retry, nil
+	}
+	if err == nil && answer.Status != http.StatusOK {
+		s.log.Info("the user info endpoint does not answer", "status", answer.Status)
+		return oauth.Resource{}, nil, nil
+	}
+	return answer, nil, err
+}
+
+func subjectPath(spec *v1alpha1.UserInfoSpec) string {
+	if spec == nil || spec.Subject == "" {
+		return "$.sub"
+	}
+	return string(spec.Subject)
+}
+
+func capturedOf(spec *v1alpha1.UserInfoSpec, answer oauth.Resource) map[string]string {
+	if spec == nil {
+		return nil
+	}
+	captured := map[string]string{}
+	for _, capture := range spec.Capture {
+		if value := answer.Text(string(capture.Path)); value != "" {
+			captured[string(capture.Name)] = value
+		}
+	}
+	return captured
+}
+
+// check asks whether the access token works: the introspection endpoint, or the API itself. An outage proves nothing.
+func (r *Reconciler) check(ctx context.Context, s *scope, transport http.RoundTripper) error {
+	r.checked.Store(s.facts.UID, r.Clock.Now())
+	started := r.Clock.Now()
+	works, message, err := r.ask(ctx, s, transport)
+	result := "success"
+	switch {
+	case err != nil:
+		result = "failure"
+	case !works:
+		result = "inactive"
+	}
+	r.Metrics.Call(s.applicationName(), string(lifecycle.CheckGrant), result, r.Clock.Since(started))
+	record, news := s.entry.Record, false
+	if err != nil {
+		s.log.Info("a status check told nothing", "cause", err.Error())
+	} else {
+		record, news = lifecycle.Checked(record, works, message, s.facts, r.Clock.Now())
+	}
+	if s.facts.RefreshRequest == record.RefreshRequest && !news {
+		return nil
+	}
+	next := *record
+	next.RefreshRequest = s.facts.RefreshRequest
+	return r.write(ctx, s, &next)
+}
+
+// errInconclusive is an answer that says neither yes nor no.
+var errInconclusive = errors.New("the answer says neither that the token works nor that it does not")
+
+func (r *Reconciler) ask(ctx context.Context, s *scope, transport http.RoundTripper) (works bool, message string, err error) {
+	spec, token := s.profile.Spec.StatusCheck, s.entry.Record.AccessToken
+	if spec.Type == v1alpha1.StatusCheckIntrospection {
+		request, err := s.profile.Introspection(token, oauth.HintAccessToken, s.values)
+		if err == nil {
+			request.Client, err = r.authenticate(ctx, s, request.Client, request.URL)
+		}
+		if err != nil {
+			return false, "", setup(err)
+		}
+		answer, err := r.Caller.Introspect(ctx, transport, request)
+		return answer.Active, "introspection says that the token is not active", err //nolint:wrapcheck // an *oauth.Error
+	}
+	probe := spec.Probe
+	if probe == nil {
+		probe = &v1alpha1.ProbeSpec{}
+	}
+	request, err := s.profile.APIRequest(probe.Path, token, s.values)
+	if err != nil {
+		return false, "", setup(err)
+	}
+	answer, err := r.Caller.Get(ctx, transport, request)
+	if err != nil {
+		return false, "", err //nolint:wrapcheck // an *oauth.Error
+	}
+	return judge(probe, answer)
+}
+
+// judge reads the answer of a probe.
+func judge(probe *v1alpha1.ProbeSpec, answer oauth.Resource) (works bool, message string, err error) {
+	inactive := probe.InactiveStatuses
+	if len(inactive) == 0 {
+		inactive = []int32{http.StatusUnauthorized}
+	}
+	refused := slices.ContainsFunc(inactive, func(status int32) bool { return int(status) == answer.Status })
+	if when := probe.InactiveWhen; refused && when != nil {
+		refused = answer.Text(string(when.Path)) == when.Value
+	}
+	switch {
+	case refused:
+		return false, "its API answers " + http.StatusText(answer.Status) + " to the token", nil
+	case answer.Status >= http.StatusOK && answer.Status < http.StatusMultipleChoices:
+		return true, "", nil
+	}
+	return false, "", errInconclusive
+}
+
+type loader interface{ Load(key any) (any, bool) }
+
+func timeIn(from loader, key string, otherwise time.Time) time.Time {
+	if found, ok := from.Load(key); ok {
+		if at, ok := found.(time.Time); ok {
+			return at
+		}
+	}
+	return otherwise
+}
