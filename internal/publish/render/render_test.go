@@ -17,6 +17,7 @@ import (
 
 	"github.com/Masterminds/sprig/v3"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/sensitive"
@@ -186,6 +187,43 @@ func TestFunctionsAreDocumented(t *testing.T) {
 	}
 	if want := slices.Sorted(maps.Keys(allowed())); !slices.Equal(slices.Sorted(maps.Keys(documented)), want) {
 		t.Errorf("documented are %q, there are %q", slices.Sorted(maps.Keys(documented)), want)
+	}
+}
+
+// TestDocumentedExample renders the example of docs/templates.md, and breaks it as is told there.
+func TestDocumentedExample(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/templates.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, _ := strings.Cut(string(page), "```yaml\n")
+	example, _, _ = strings.Cut(example, "```")
+	connection := struct {
+		Spec struct {
+			Secret v1alpha1.TokenSecretSpec `json:"secret"`
+		} `json:"spec"`
+	}{}
+	if err := yaml.UnmarshalStrict([]byte(example), &connection); err != nil {
+		t.Fatal(err)
+	}
+	template := connection.Spec.Secret.Template
+	out, err := New().Render(template, sample())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(out.Data["header"]); got != "Bearer "+token {
+		t.Errorf("header = %q", got)
+	}
+	config := map[string]string{}
+	if err := json.Unmarshal(out.Data["config.json"], &config); err != nil || config["token"] != token || config["expires"] != "2026-08-01T12:30:15Z" {
+		t.Errorf("config.json = %q, %v", out.Data["config.json"], err)
+	}
+	if out.Labels["tenant"] != "acme" || out.Annotations["example.com/account"] != "group_1" {
+		t.Errorf("labels = %q, annotations = %q", out.Labels, out.Annotations)
+	}
+	template.Data["config.json"] = "\n{{ .Tokn }}"
+	if _, err := New().Render(template, sample()); err == nil || !strings.Contains(string(page), "\n"+err.Error()+"\n") {
+		t.Errorf("docs/templates.md does not show this message: %v", err)
 	}
 }
 
