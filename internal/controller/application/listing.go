@@ -21,8 +21,8 @@ const (
 	// requestDistance is between two listings when somebody asks for one: at first, and again whenever a listing has
 	// brought news. It doubles, up to the interval, with each that was asked for and brought none.
 	requestDistance = 10 * time.Second
-	// toleratedFailures in a row are not worth a word.
-	toleratedFailures = 2
+	// toleratedFailures in a row, a minute and a bit, are not worth a word: providers are away now and then.
+	toleratedFailures = 4
 )
 
 // Listings remembers the listings of each application's connections at the provider, and takes requests for more. Make it
@@ -218,8 +218,8 @@ func scheduleListing(f facts, d *decision) {
 	}
 	request := listRequest{client: d.listed, basis: listBasis(d.listed), interval: intervalOf(d.listed)}
 	known := f.listing
-	if known.basis == request.basis && known.failures > toleratedFailures {
-		d.degrade(unlisted(known.failure))
+	if failure := known.failure; known.basis == request.basis && failure != nil && (failure.definite || known.failures > toleratedFailures) {
+		d.degrade(unlisted(failure))
 	}
 	due := listingDue(f, request)
 	switch {

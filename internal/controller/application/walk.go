@@ -222,9 +222,11 @@ func (w *walk) turn(answer oauth.Resource) (more bool, err error) {
 // items returns the entries of a page. An answer that only looks empty must not end anybody's grant, so it has to have the
 // list.
 func items(answer oauth.Resource, given v1alpha1.JSONPath) ([]oauth.Resource, error) {
-	switch {
+	switch refusal := fmt.Errorf("the provider answered with HTTP status %d", answer.Status); {
+	case answer.Status >= http.StatusBadRequest:
+		return nil, misconfigured(refusal)
 	case answer.Status < http.StatusOK || answer.Status >= http.StatusMultipleChoices:
-		return nil, misconfigured(fmt.Errorf("the provider answered with HTTP status %d", answer.Status))
+		return nil, refusal // A page that says that the provider is down may be behind a redirect.
 	case !answer.IsJSON():
 		return nil, errors.New("the answer is not JSON")
 	}
