@@ -77,11 +77,18 @@ func (r restriction) finite() bool {
 	return len(r.endings) > 0
 }
 
+// maxDescribed bounds how many values of an enum a message lists.
+const maxDescribed = 12
+
 // describe says what is acceptable.
 func (r restriction) describe() string {
 	var parts []string
 	if len(r.enum) > 0 {
-		parts = append(parts, "must be one of "+strings.Join(r.enum, ", "))
+		listed := strings.Join(r.enum[:min(len(r.enum), maxDescribed)], ", ")
+		if len(r.enum) > maxDescribed {
+			listed += ", …"
+		}
+		parts = append(parts, "must be one of "+listed)
 	}
 	if r.pattern != nil {
 		pattern := strings.TrimSuffix(strings.TrimPrefix(r.pattern.String(), `\A(?:`), `)\z`)
@@ -157,6 +164,9 @@ func endingsOfClass(ranges []rune) []ending {
 
 // prepend puts what comes before in front of what comes after, where all of the latter is known.
 func prepend(before, after []ending) []ending {
+	if len(before)*len(after) > maxEndings*maxClass {
+		return anyEnding()
+	}
 	var all []ending
 	for _, tail := range after {
 		if !tail.exact {

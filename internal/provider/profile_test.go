@@ -185,6 +185,7 @@ func TestTokenRequest(t *testing.T) {
 	t.Parallel()
 	p := profile(t, func(s *v1alpha1.OAuthApplicationSpec) {
 		s.Endpoints.RefreshURL = "https://login.example.com/refresh"
+		s.Client.Authentication = v1alpha1.ClientSecretPost
 		s.Inputs = []v1alpha1.Input{input("tenant", func(i *v1alpha1.Input) { i.Default = new("acme") })}
 		s.TokenRequest = &v1alpha1.TokenRequestSpec{
 			Format: v1alpha1.FormatJSON,

@@ -120,10 +120,34 @@ func complete(spec *v1alpha1.OAuthApplicationSpec, resolved Resolved) (*v1alpha1
 	if filled.PKCE == "" {
 		filled.PKCE = v1alpha1.PKCES256
 	}
+	if err := checkAuthorizationHeaders(filled, resolved); err != nil {
+		return nil, err
+	}
 	if check := filled.StatusCheck; check != nil && check.Type == v1alpha1.StatusCheckIntrospection && filled.Endpoints.IntrospectionURL == "" {
 		return nil, &FieldError{Field: "endpoints.introspectionURL", Message: "statusCheck of type Introspection needs it, and the discovery document of issuerURL names none"}
 	}
 	return filled, nil
+}
+
+// checkAuthorizationHeaders finds headers that the client's own authentication would be sent in.
+func checkAuthorizationHeaders(spec *v1alpha1.OAuthApplicationSpec, resolved Resolved) error {
+	own := func(headers []v1alpha1.RequestHeader) bool {
+		return slices.ContainsFunc(headers, func(header v1alpha1.RequestHeader) bool { return strings.EqualFold(header.Name, "Authorization") })
+	}
+	if spec.TokenRequest != nil && resolved.Authentication == oauth.ClientSecretBasic && own(spec.TokenRequest.Headers) {
+		return &FieldError{Field: "tokenRequest.headers[Authorization]", Message: "client.authentication ClientSecretBasic is sent in this header; set client.authentication to another method, or remove the header"}
+	}
+	if spec.Revocation == nil || !own(spec.Revocation.Headers) {
+		return nil
+	}
+	method := string(spec.Revocation.Authentication)
+	if method == "" || spec.Revocation.Authentication == v1alpha1.RevocationByClient {
+		method = string(resolved.Authentication)
+	}
+	if method == string(v1alpha1.RevocationByBearer) || method == string(v1alpha1.RevocationByBasic) {
+		return &FieldError{Field: "revocation.headers[Authorization]", Message: "authentication " + method + " is sent in this header; set revocation.authentication to None, or remove the header"}
+	}
+	return nil
 }
 
 func redirectURL(spec *v1alpha1.OAuthApplicationSpec, rules Rules) string {

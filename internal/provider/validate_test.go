@@ -282,6 +282,38 @@ func TestResolveWithCertificate(t *testing.T) {
 	}
 }
 
+// TestResolveAuthorizationHeader: one header cannot carry two things.
+func TestResolveAuthorizationHeader(t *testing.T) {
+	t.Parallel()
+	headers := []v1alpha1.RequestHeader{{Name: "authorization", Value: new("Client {client_id}")}}
+	for _, test := range []struct {
+		reason string
+		change func(*v1alpha1.OAuthApplicationSpec)
+		want   string
+	}{
+		{"with Basic", func(s *v1alpha1.OAuthApplicationSpec) {
+			s.TokenRequest = &v1alpha1.TokenRequestSpec{Headers: headers}
+		}, "tokenRequest.headers[Authorization]"},
+		{"with Post", func(s *v1alpha1.OAuthApplicationSpec) {
+			s.TokenRequest, s.Client.Authentication = &v1alpha1.TokenRequestSpec{Headers: headers}, v1alpha1.ClientSecretPost
+		}, ""},
+		{"a revocation as at the token endpoint", func(s *v1alpha1.OAuthApplicationSpec) {
+			s.Revocation = &v1alpha1.RevocationSpec{Headers: headers, Authentication: v1alpha1.RevocationByClient}
+		}, "revocation.headers[Authorization]"},
+		{"a revocation with the token", func(s *v1alpha1.OAuthApplicationSpec) {
+			s.Revocation = &v1alpha1.RevocationSpec{Headers: headers, Authentication: v1alpha1.RevocationByBearer}
+		}, "revocation.headers[Authorization]"},
+		{"a revocation with nothing else", func(s *v1alpha1.OAuthApplicationSpec) {
+			s.Revocation = &v1alpha1.RevocationSpec{Headers: headers, Authentication: v1alpha1.RevocationByNobody}
+		}, ""},
+	} {
+		_, err := provider.Resolve(spec(test.change), metadata(), rules())
+		if field(err) != test.want || (err != nil) != (test.want != "") {
+			t.Errorf("%s: error %v, want one about %q", test.reason, err, test.want)
+		}
+	}
+}
+
 func TestResolveIntrospectionCheck(t *testing.T) {
 	t.Parallel()
 	s := spec(func(s *v1alpha1.OAuthApplicationSpec) {
