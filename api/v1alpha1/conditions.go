@@ -140,6 +140,9 @@ const (
 	EventAdopted = "Adopted"
 	// EventSecretRepaired : the token Secret had been deleted or edited and was written again.
 	EventSecretRepaired = "SecretRepaired"
+	// EventStatusCheckFailed : the provider's list of connections could not be read again and again; connections stay as
+	// they are.
+	EventStatusCheckFailed = "StatusCheckFailed"
 	// EventAccountUnknown : somebody authorized again, and the provider does not say with which account; the new grant was
 	// taken.
 	EventAccountUnknown = "AccountUnknown"

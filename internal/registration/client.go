@@ -95,18 +95,6 @@ type Source struct {
 	ResourceVersion string    `json:"resourceVersion"`
 }
 
-// grantTypeRefresh is the value of grant_type for refreshes (RFC 6749, section 6).
-const grantTypeRefresh = "refresh_token"
-
-// TokenURL returns the endpoint for a value of `grant_type`, as the spec has it: refreshes have one of their own at a few
-// providers. It may hold placeholders; Profile().TokenURL fills them in.
-func (c *Client) TokenURL(grantType string) string {
-	if refresh := c.Spec.Endpoints.RefreshURL; grantType == grantTypeRefresh && refresh != "" {
-		return string(refresh)
-	}
-	return string(c.Spec.Endpoints.TokenURL)
-}
-
 // Lane returns the key under which calls with this grant type to this URL are paused. It is LaneKey with the grant type
 // first, since the URL depends on it.
 func (c *Client) Lane(grantType, tokenURL string) string { return LaneKey(tokenURL, grantType) }
@@ -117,15 +105,6 @@ func (c *Client) Profile() *provider.Profile {
 		Spec: c.Spec, Client: c.OAuth, RevocationAuthentication: c.RevocationAuthentication,
 		RedirectURL: c.RedirectURL, Issuer: c.Issuer(), Secrets: c.Secrets,
 	}
-}
-
-// RevocationClient returns the client as it authenticates at the revocation endpoint.
-func (c *Client) RevocationClient() oauth.Client {
-	client := c.OAuth
-	if c.RevocationAuthentication != "" {
-		client.Authentication = c.RevocationAuthentication
-	}
-	return client
 }
 
 // Issuer returns the provider's issuer identifier; empty when nothing was discovered.
@@ -164,8 +143,8 @@ func (c *Client) asRequested() *v1alpha1.OAuthApplicationSpec {
 	return &spec
 }
 
-// Parameters returns what the spec adds to each token request, placeholders and all.
-func (c *Client) Parameters() []oauth.Parameter {
+// parameters returns what the spec adds to each token request, placeholders and all.
+func (c *Client) parameters() []oauth.Parameter {
 	if c.Spec.TokenRequest == nil {
 		return nil
 	}

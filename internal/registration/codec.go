@@ -198,7 +198,7 @@ func (d *document) describe(c *Client) {
 		Authorization: from.AuthorizationURL, Token: from.TokenURL, Refresh: from.RefreshURL, Revocation: from.RevocationURL,
 		Introspection: from.IntrospectionURL, DeviceAuthorization: from.DeviceAuthorizationURL, UserInfo: from.UserInfoURL,
 	}
-	for _, parameter := range c.Parameters() {
+	for _, parameter := range c.parameters() {
 		d.Parameters = append(d.Parameters, storedParameter{Name: parameter.Name, Value: parameter.Value.Reveal()})
 	}
 	d.ScopeSeparator = c.Spec.ScopeSeparator

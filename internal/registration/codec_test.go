@@ -203,7 +203,7 @@ func TestFormerDocumentsAreRead(t *testing.T) {
 		request.Parameters[1].Value.Reveal() != canary {
 		t.Errorf("the request that it makes is %+v", request)
 	}
-	if c.RevocationClient().Authentication != oauth.ClientSecretBasic || c.Issuer() != "https://p" {
+	if c.RevocationAuthentication != oauth.ClientSecretBasic || c.Issuer() != "https://p" {
 		t.Errorf("the client is %+v", c)
 	}
 }
@@ -281,17 +281,47 @@ func TestFingerprint(t *testing.T) {
 	}
 }
 
-func TestTokenURLAndLane(t *testing.T) {
+func TestLane(t *testing.T) {
 	t.Parallel()
-	c := sample()
-	if got := c.TokenURL("refresh_token"); got != "https://p/refresh" {
-		t.Errorf("refreshes go to %s", got)
-	}
-	if got := c.TokenURL("authorization_code"); got != "https://p/token" {
-		t.Errorf("codes go to %s", got)
-	}
-	url, grantType := ParseLane(c.Lane("refresh_token", "https://p/refresh"))
+	url, grantType := ParseLane(sample().Lane("refresh_token", "https://p/refresh"))
 	if url != "https://p/refresh" || grantType != "refresh_token" {
 		t.Errorf("the lane reads back as %s, %s", url, grantType)
+	}
+}
+
+// TestKeepingChangesNoFingerprint holds for every preset: pauses and listings go by fingerprints from before and after a
+// client was kept.
+func TestKeepingChangesNoFingerprint(t *testing.T) {
+	t.Parallel()
+	catalogue, err := provider.LoadCatalogue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	clients := map[string]*Client{"sample": sample()}
+	for _, preset := range catalogue.Presets() {
+		c := sample()
+		c.Spec = &preset.Spec
+		if c.Spec.Endpoints == nil {
+			c.Spec.Endpoints = &v1alpha1.Endpoints{}
+		}
+		c.OAuth.Basic = oauth.BasicCredentials(preset.Spec.Client.BasicCredentials)
+		clients[preset.Name] = c
+	}
+	for name, c := range clients {
+		secret, err := encode(c, "system")
+		if err != nil {
+			t.Fatal(err)
+		}
+		secret.ResourceVersion = "1"
+		kept, err := decode(secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kept.Fingerprint() != c.Fingerprint() {
+			t.Errorf("%s: the kept client has another fingerprint", name)
+		}
+		if again, err := encode(kept, "system"); err != nil || string(again.Data[contentKey]) != string(secret.Data[contentKey]) {
+			t.Errorf("%s: kept again, it is written otherwise: %v", name, err)
+		}
 	}
 }

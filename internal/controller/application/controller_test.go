@@ -50,7 +50,7 @@ func TestAnApplicationBecomesActive(t *testing.T) {
 		t.Errorf("the provider was asked %d times, want once", calls)
 	}
 	testenv.Eventually(t, patience, func() error {
-		if all := w.events("crm"); !slices.Equal(all, []string{"Normal Ready"}) {
+		if all := w.events(); !slices.Equal(all, []string{"Normal Ready"}) {
 			return fmt.Errorf("events: %v", all)
 		}
 		return nil
@@ -187,7 +187,7 @@ func TestDiscoveryThatFails(t *testing.T) {
 		t.Errorf("the provider was asked %d times, want once", w.provider.called()-calls)
 	}
 	testenv.Eventually(t, patience, func() error {
-		if all := w.events("crm"); !slices.Contains(all, "Warning DiscoveryFailed") {
+		if all := w.events(); !slices.Contains(all, "Warning DiscoveryFailed") {
 			return fmt.Errorf("events: %v", all)
 		}
 		return nil
@@ -215,7 +215,7 @@ func TestPausesShow(t *testing.T) {
 	application := w.eventuallyReason("crm", v1alpha1.ReasonReady)
 	kept, err := controller.store.Get(t.Context(), application.UID)
 	w.must(err)
-	lane := kept.Lane("refresh_token", kept.TokenURL("refresh_token"))
+	lane := kept.Lane("refresh_token", w.provider.URL+"/token")
 	w.must(controller.store.Pause(t.Context(), kept, lane, v1alpha1.ReasonInvalidClient, "no such client"))
 	application = w.eventuallyReason("crm", v1alpha1.ReasonInvalidClient)
 	if application.Status.Phase != v1alpha1.ApplicationActive || !strings.Contains(message(application), "refresh_token") {
@@ -311,7 +311,7 @@ func TestAnApplicationDoesNotWaitForever(t *testing.T) {
 		t.Errorf("the client went before its connection: %v", err)
 	}
 	testenv.Eventually(t, patience, func() error {
-		if all := w.events("crm"); !slices.Contains(all, "Warning ConnectionsRemain") {
+		if all := w.events(); !slices.Contains(all, "Warning ConnectionsRemain") {
 			return fmt.Errorf("events: %v", all)
 		}
 		return nil

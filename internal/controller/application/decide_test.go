@@ -18,6 +18,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/internal/oauth"
 	"github.com/oauth-operator/oauth-operator/internal/provider"
 	"github.com/oauth-operator/oauth-operator/internal/registration"
+	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
 
 const issuer = "https://login.example.com"
@@ -288,7 +289,7 @@ func failed(f *facts, message string, definite bool) attempt {
 
 func pause(f *facts, reason string) {
 	client := decide(*f, testRules()).client
-	client.Pauses = map[string]registration.Pause{client.Lane("refresh_token", client.TokenURL("refresh_token")): {
+	client.Pauses = map[string]registration.Pause{client.Lane("refresh_token", issuer+"/token"): {
 		Reason: reason, Message: "no such client.", Since: now().Add(-time.Hour), Fingerprint: client.Fingerprint(),
 	}}
 	f.kept = client
@@ -311,7 +312,8 @@ func TestDecideComposesTheClient(t *testing.T) {
 	if got := client.OAuth.Secret.Reveal(); got != "hidden" {
 		t.Errorf("the client secret is %q: its line break belongs to the file it came from", got)
 	}
-	if all := client.Parameters(); len(all) != 2 || all[0].Value.Reveal() != "api" || all[1].Value.Reveal() != "hush" {
+	request, err := client.Profile().TokenRequest(oauth.RefreshToken(sensitive.New("r"), ""), "", nil)
+	if all := request.Parameters; err != nil || len(all) != 2 || all[0].Value.Reveal() != "api" || all[1].Value.Reveal() != "hush" {
 		t.Error("the parameters are not those of the spec, in its order and without the file's line break")
 	}
 	if len(client.Sources) != 2 {

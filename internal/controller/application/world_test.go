@@ -398,12 +398,12 @@ func (w *world) eventuallyKept(application types.UID, what string, wanted func(*
 	})
 }
 
-// events lists type and reason of the events about an application.
-func (w *world) events(name string) []string {
+// events lists type and reason of the events about application crm.
+func (w *world) events() []string {
 	w.t.Helper()
 	var list corev1.EventList
 	w.must(w.client.List(context.WithoutCancel(w.t.Context()), &list, client.InNamespace(w.namespace), client.MatchingFieldsSelector{
-		Selector: fields.OneTermEqualSelector("involvedObject.name", name),
+		Selector: fields.OneTermEqualSelector("involvedObject.name", "crm"),
 	}))
 	var all []string
 	for i := range list.Items {
