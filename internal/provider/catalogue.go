@@ -53,7 +53,7 @@ type Catalogue struct {
 }
 
 // LoadCatalogue reads the presets that are part of the program: the files catalogue/NAME.yaml. The error names the file.
-// Loading takes a few milliseconds: keep the result.
+// Loading takes some tens of milliseconds: keep the result.
 func LoadCatalogue() (*Catalogue, error) { return loadCatalogue(catalogueFiles) }
 
 func loadCatalogue(files fs.FS) (*Catalogue, error) {

@@ -60,7 +60,7 @@ func (x *expansion) text(field, text string, lenient bool) (value sensitive.Stri
 		case !operators && !known:
 			return sensitive.String{}, false, &FieldError{Field: field, Message: "nothing has the name {" + name + "} here"}
 		case !operators && definition.input == nil && !lenient:
-			return sensitive.String{}, false, &FieldError{Field: field, Message: "it needs " + sourceOf(name, x.defined) + ", which is not known"}
+			return sensitive.String{}, false, &FieldError{Field: field, Message: "it needs " + sourceOf(name, x.defined) + "; it is not known"}
 		default:
 			return sensitive.String{}, false, nil
 		}

@@ -190,7 +190,7 @@ func (t *urlTemplate) pinned(name string, defined definitions) bool {
 func (t *urlTemplate) expand(values func(name string) string, defined definitions) (string, error) {
 	for _, name := range t.names() {
 		if values(name) == "" && !defined[name].optional() {
-			return "", &FieldError{Field: t.field, Message: "it needs " + sourceOf(name, defined) + ", which is not known"}
+			return "", &FieldError{Field: t.field, Message: "it needs " + sourceOf(name, defined) + "; it is not known"}
 		}
 		if !printable(values(name)) {
 			return "", &FieldError{Field: t.field, Message: sourceOf(name, defined) + " is too long, or has characters that cannot be in a URL"}
@@ -215,6 +215,8 @@ func sourceOf(name string, defined definitions) string {
 		return "{" + name + "}"
 	case definition.stage == stageConnection:
 		return "the input " + name
+	case definition.stage == stageCallback:
+		return "{" + name + "} of " + definition.field + ", which comes with the callback, or beside a code in its Secret"
 	}
 	return "{" + name + "} of " + definition.field + ", a value of the provider's answer"
 }
