@@ -66,7 +66,7 @@ type OAuthApplicationSpec struct {
 	// this value, letter by letter. It is one for all connections: `{name}` stands for the default of an input.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule="isURL(self.replace('{', '').replace('}', '')) && url(self.replace('{', '').replace('}', '')).getScheme() in ['https', 'http']",message="must be an absolute https URL, for example https://login.example.com"
+	// +kubebuilder:validation:XValidation:rule="isURL(self.replace('{', 'x').replace('}', 'x')) && url(self.replace('{', 'x').replace('}', 'x')).getScheme() in ['https', 'http']",message="must be an absolute https URL, for example https://login.example.com"
 	IssuerURL string `json:"issuerURL,omitempty"`
 
 	// Endpoints of the provider. What is given here wins over discovery.
@@ -197,7 +197,7 @@ type ParameterValue string
 // value, which may be the whole beginning of it. Plain http is refused unless the administrator allows the host with
 // --allow-private-networks.
 // +kubebuilder:validation:MaxLength=2048
-// +kubebuilder:validation:XValidation:rule="!self.contains('#') && !self.contains('@') && (self.startsWith('{') || (isURL(self.replace('{', ”).replace('}', ”)) && url(self.replace('{', ”).replace('}', ”)).getScheme() in ['https', 'http']))",message="must be an absolute https URL without user name or fragment"
+// +kubebuilder:validation:XValidation:rule="!self.contains('#') && !self.matches('^([^/]*//)?[^/?]*@') && (self.startsWith('{') || (isURL(self.replace('{', 'x').replace('}', 'x')) && url(self.replace('{', 'x').replace('}', 'x')).getScheme() in ['https', 'http']))",message="must be an absolute https URL without user name or fragment"
 type EndpointURL string
 
 // Endpoints are the provider's URLs.
@@ -309,6 +309,7 @@ type ClientAssertionSpec struct {
 	// ServiceAccountToken. It has to allow that with the annotation oauth-operator.io/allow-tokens: "true". Audiences of
 	// the API server are refused.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 }

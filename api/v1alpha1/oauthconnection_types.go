@@ -87,7 +87,7 @@ type ApplicationReference struct {
 // +kubebuilder:validation:XValidation:rule="has(self.tokenExchange) == (self.type == 'TokenExchange')",message="type: TokenExchange needs tokenExchange, and tokenExchange goes with no other type"
 // +kubebuilder:validation:XValidation:rule="has(self.extension) == (self.type == 'Extension')",message="type: Extension needs extension, and extension goes with no other type"
 type GrantSpec struct {
-	// Type of the grant.
+	// Type of the grant; default AuthorizationCode. The member of the same name holds its settings.
 	// +optional
 	// +kubebuilder:default=AuthorizationCode
 	Type GrantType `json:"type,omitempty"`
@@ -290,7 +290,7 @@ type ExtensionParameter struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
-	// +kubebuilder:validation:XValidation:rule="!(self in ['grant_type', 'client_id', 'client_secret', 'client_assertion', 'client_assertion_type', 'scope', 'code', 'refresh_token', 'device_code'])",message="grant_type, client_id, client_secret, client_assertion, scope, code, refresh_token and device_code are set by the operator"
+	// +kubebuilder:validation:XValidation:rule="!(self in ['grant_type', 'client_id', 'client_secret', 'client_assertion', 'client_assertion_type', 'scope', 'code', 'refresh_token', 'device_code'])",message="grant_type, client_id, client_secret, client_assertion, client_assertion_type, scope, code, refresh_token and device_code are set by the operator"
 	Name string `json:"name"`
 	// Value in the clear.
 	// +optional

@@ -17,7 +17,7 @@ type JSONPath string
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=63
 // +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9_]*$`
-// +kubebuilder:validation:XValidation:rule="!(self in ['access_token', 'refresh_token', 'token', 'client_id', 'client_secret', 'redirect_uri', 'scope', 'state', 'code'])",message="access_token, refresh_token, token, client_id, client_secret, redirect_uri, scope, state and code are names of the operator's own"
+// +kubebuilder:validation:XValidation:rule="!(self in ['access_token', 'refresh_token', 'token', 'client_id', 'client_secret', 'redirect_uri', 'scope', 'state', 'code', 'application_id'])",message="access_token, refresh_token, token, client_id, client_secret, redirect_uri, scope, state, code and application_id are names of the operator's own"
 type ValueName string
 
 // Restriction says which values are acceptable. Values that a connection or a provider's answer gives become part of a
@@ -93,7 +93,7 @@ type CallbackCapture struct {
 
 // CallbackSpec says how a provider's callback differs from the standard (RFC 6749 section 4.1.2).
 type CallbackSpec struct {
-	// ParameterNames are the provider's names of code, state, error and error_description, where they differ.
+	// ParameterNames are the provider's names of code, state, error, error_description and iss, where they differ.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=8
 	// +kubebuilder:validation:XValidation:rule="self.all(k, k in ['code', 'state', 'error', 'error_description', 'iss'])",message="the keys are the standard names: code, state, error, error_description, iss"
@@ -141,6 +141,7 @@ type ValueSecretReference struct {
 
 // RequestHeader is a header with a value, or with a Secret that holds the value.
 // +kubebuilder:validation:XValidation:rule="has(self.value) != has(self.secretKeyRef)",message="give exactly one of value and secretKeyRef"
+// +kubebuilder:validation:XValidation:rule="!has(self.prefix) || has(self.secretKeyRef)",message="prefix goes with secretKeyRef; put it into value"
 type RequestHeader struct {
 	// Name of the header.
 	// +required
@@ -359,7 +360,8 @@ type BodyParameter struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	Name string `json:"name"`
-	// Value; see the field for what `{…}` may stand for.
+	// Value of the parameter; it may be empty. `{token}` stands for the token that is revoked, `{client_id}` and
+	// `{client_secret}` for the client's.
 	// +required
 	// +kubebuilder:validation:MaxLength=2048
 	Value string `json:"value"`
@@ -420,12 +422,14 @@ type StatusCheckSpec struct {
 	// Type of the check.
 	// +required
 	Type StatusCheckType `json:"type"`
-	// Interval between two checks; default 1h, at least 1m. Checks are spread over it.
+	// Interval between two checks, such as 30m or 1h; default 1h, at least 1m. Checks are spread over it.
 	// +optional
-	// +kubebuilder:validation:Format=duration
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m')",message="must be at least 1m"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('1m')",message="must be a duration of at least 1m, such as 30m or 1h"
 	Interval *metav1.Duration `json:"interval,omitempty"`
-	// Probe describes the GET of type Probe.
+	// Probe describes the GET of type Probe. With type ConnectionList it is made for connections that the list does not
+	// show.
 	// +optional
 	Probe *ProbeSpec `json:"probe,omitempty"`
 	// ConnectionList describes the list of type ConnectionList.
@@ -457,6 +461,7 @@ type ConnectionListSpec struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="!self.contains('#') && (self.startsWith('/') ? !self.startsWith('//') : !self.matches('^([^/]*//)?[^/?]*@') && (self.startsWith('{') || (isURL(self.replace('{', 'x').replace('}', 'x')) && url(self.replace('{', 'x').replace('}', 'x')).getScheme() in ['https', 'http'])))",message="must be a path that begins with /, or an absolute https URL without user name or fragment"
 	URL string `json:"url"`
 	// Headers of the request, mostly with the platform's own API key.
 	// +optional
@@ -517,6 +522,7 @@ type ApplicationListSpec struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="!self.contains('#') && (self.startsWith('/') ? !self.startsWith('//') : !self.matches('^([^/]*//)?[^/?]*@') && (self.startsWith('{') || (isURL(self.replace('{', 'x').replace('}', 'x')) && url(self.replace('{', 'x').replace('}', 'x')).getScheme() in ['https', 'http'])))",message="must be a path that begins with /, or an absolute https URL without user name or fragment"
 	URL string `json:"url"`
 	// Query parameters of each page.
 	// +optional
