@@ -7,6 +7,7 @@ package census
 
 import (
 	"maps"
+	"math"
 	"sync"
 	"time"
 
@@ -37,21 +38,25 @@ type Census struct {
 }
 
 // Find returns the entry of a grant. With an id, that alone decides, whatever else the account has granted. Without one it
-// is an entry of the subject: the newest of those that are active, else the newest. False: there is none.
-func (c Census) Find(id, subject string) (Entry, bool) {
+// is an entry of the subject: of those that are active, else of all, the one that began next to the time of the grant;
+// without a time, the newest. Entries that ended before that time are other grants'. False: there is none.
+func (c Census) Find(id, subject string, grantedAt time.Time) (Entry, bool) {
 	if id != "" {
-		return c.best(func(e *Entry) bool { return e.ID == id })
+		return c.best(grantedAt, func(e *Entry) bool { return e.ID == id })
 	}
 	if subject == "" {
 		return Entry{}, false
 	}
-	return c.best(func(e *Entry) bool { return e.Subject == subject })
+	began := grantedAt.Truncate(time.Second) // Lists give times in whole seconds.
+	return c.best(grantedAt, func(e *Entry) bool {
+		return e.Subject == subject && (e.DeletedAt.IsZero() || !e.DeletedAt.Before(began))
+	})
 }
 
-func (c Census) best(matches func(*Entry) bool) (Entry, bool) {
+func (c Census) best(grantedAt time.Time, matches func(*Entry) bool) (Entry, bool) {
 	var found *Entry
 	for i := range c.Entries {
-		if entry := &c.Entries[i]; matches(entry) && (found == nil || entry.before(found)) {
+		if entry := &c.Entries[i]; matches(entry) && (found == nil || entry.before(found, grantedAt)) {
 			found = entry
 		}
 	}
@@ -62,14 +67,25 @@ func (c Census) best(matches func(*Entry) bool) (Entry, bool) {
 }
 
 // before tells whether an entry speaks for a grant rather than another one.
-func (e *Entry) before(other *Entry) bool {
+func (e *Entry) before(other *Entry, grantedAt time.Time) bool {
+	distance, otherDistance := e.distance(grantedAt), other.distance(grantedAt)
 	switch {
 	case e.Active != other.Active:
 		return e.Active
+	case distance != otherDistance:
+		return distance < otherDistance
 	case !e.CreatedAt.Equal(other.CreatedAt):
 		return e.CreatedAt.After(other.CreatedAt)
 	}
 	return e.ID > other.ID // Which of two is chosen must not depend on the provider's order.
+}
+
+// distance between the beginnings of an entry and of a grant; nothing is near when either is unknown.
+func (e *Entry) distance(grantedAt time.Time) time.Duration {
+	if grantedAt.IsZero() || e.CreatedAt.IsZero() {
+		return math.MaxInt64
+	}
+	return e.CreatedAt.Sub(grantedAt).Abs()
 }
 
 // Unmanaged counts the grants that live and whose ids are not among those given.

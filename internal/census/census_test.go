@@ -18,10 +18,12 @@ func TestFind(t *testing.T) {
 	twin := Entry{ID: "d", Subject: "group_2", CreatedAt: at(1)}
 	other := Entry{ID: "e", Subject: "group_2", CreatedAt: at(1)}
 	nobody := Entry{ID: "f"}
+	second := Entry{ID: "g", Subject: "group_1", Status: "active", Active: true, CreatedAt: at(5)}
 	for _, test := range []struct {
 		reason      string
 		entries     []Entry
 		id, subject string
+		granted     time.Time
 		want        string
 	}{
 		{reason: "the id decides, even when the account has another grant that lives", entries: []Entry{old, live}, id: "a", subject: "group_1", want: "a"},
@@ -31,9 +33,16 @@ func TestFind(t *testing.T) {
 		{reason: "of two that are equal it is always the same one", entries: []Entry{twin, other}, subject: "group_2", want: "e"},
 		{reason: "somebody else's grant is none", entries: []Entry{live}, subject: "group_2"},
 		{reason: "who is not known is not found", entries: []Entry{nobody, live}},
+		{reason: "of two that live, each grant has its own", entries: []Entry{live, second}, subject: "group_1", granted: at(2).Add(time.Minute), want: "b"},
+		{reason: "of two that live, each grant has its own", entries: []Entry{live, second}, subject: "group_1", granted: at(5).Add(time.Minute), want: "g"},
+		{reason: "a clock that is behind does not hide it", entries: []Entry{live}, subject: "group_1", granted: at(1), want: "b"},
+		{reason: "one that lives goes before a nearer one that does not", entries: []Entry{live, late}, subject: "group_1", granted: at(4), want: "b"},
+		{reason: "what ended before the grant is another one's", entries: []Entry{old}, subject: "group_1", granted: at(3).Add(time.Second)},
+		{reason: "times are in whole seconds", entries: []Entry{old}, subject: "group_1", granted: at(3).Add(time.Second / 2), want: "a"},
+		{reason: "by its id it is found although it seems to have ended before", entries: []Entry{old}, id: "a", granted: at(4), want: "a"},
 	} {
 		for range 2 {
-			got, ok := Census{Entries: test.entries}.Find(test.id, test.subject)
+			got, ok := Census{Entries: test.entries}.Find(test.id, test.subject, test.granted)
 			if got.ID != test.want || ok != (test.want != "") {
 				t.Errorf("%s: found %q, %t, want %q", test.reason, got.ID, ok, test.want)
 			}

@@ -214,7 +214,7 @@ func requested(f Facts, now time.Time) *Decision {
 	action := f.renewal(now)
 	switch {
 	case action != Wait:
-	case f.Check.Interval > 0 && !f.Record.AccessToken.IsEmpty():
+	case (f.Check.Interval > 0 || f.Check.OnRequest) && !f.Record.AccessToken.IsEmpty():
 		return &Decision{Action: CheckGrant}
 	default:
 		return &Decision{Action: Remember}
@@ -313,6 +313,9 @@ func identify(f Facts, now time.Time) *Decision {
 	r := f.Record
 	if !f.Identifiable || r == nil || r.AccessToken.IsEmpty() || r.Lookup.Done || r.Expiry.Passed(now) {
 		return nil
+	}
+	if r.Candidate != nil {
+		return nil // It has the turn; see proposed.
 	}
 	if now.Before(r.Lookup.NextAttemptAt) {
 		return &Decision{Action: Wait, At: r.Lookup.NextAttemptAt}

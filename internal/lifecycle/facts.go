@@ -97,8 +97,10 @@ type Input struct {
 
 // Check is a periodic question about the access token.
 type Check struct {
-	// Interval between two checks; 0: none.
+	// Interval between two checks; 0: none is made by itself.
 	Interval time.Duration
+	// OnRequest : one can be made when somebody asks for it.
+	OnRequest bool
 	// LastAt is when this process last made one, or when it started.
 	LastAt time.Time
 }

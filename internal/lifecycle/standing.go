@@ -8,12 +8,15 @@ import (
 )
 
 // Checked returns the record after the provider has said whether the access token works, and whether that is news. A
-// token that can be renewed without a person is renewed; otherwise the grant is inactive until it works again.
+// token that can be renewed without a person is renewed; otherwise the grant is inactive until it works again. What the
+// provider's list says, only the list takes back.
 func Checked(r *Record, works bool, message string, f Facts, now time.Time) (*Record, bool) {
 	next := r.clone()
 	switch {
-	case works && (r.Doubted || (r.Standing != nil && r.Standing.State == StandingInactive)):
+	case works && r.Standing != nil && r.Standing.State == StandingInactive && !r.Standing.Listed:
 		next.Doubted, next.Standing = false, nil
+	case works && r.Doubted:
+		next.Doubted = false
 	case works, r.Doubted, r.Standing != nil:
 		return r, false
 	case f.renewal(now) != Wait:
@@ -46,10 +49,20 @@ func quoted(status string) string {
 	return strconv.Quote(status)
 }
 
-// News tells whether a list says anything about the grant that the record does not know. An entry that ended before the
-// grant was authorized is another one's.
+// GrantedAt is when the grant that is held began, by our clock: a token that is issued anew is another grant.
+func (r *Record) GrantedAt() time.Time {
+	if r.GrantType.issues() {
+		return latest(r.AuthorizedAt, r.RefreshedAt)
+	}
+	return r.AuthorizedAt
+}
+
+// News tells whether a list says anything about the grant that the record does not know. An entry that is not known to be
+// the grant's own, and that ended before the grant began, is another one's. Lists give times in whole seconds.
 func (r *Record) News(l Listing) bool {
-	if !r.Held() || l.At.Before(r.AuthorizedAt) || (!l.DeletedAt.IsZero() && l.DeletedAt.Before(r.AuthorizedAt)) {
+	began := r.GrantedAt()
+	foreign := r.ID != l.ID && !l.DeletedAt.IsZero() && l.DeletedAt.Before(began.Truncate(time.Second))
+	if !r.Held() || l.At.Before(began) || foreign {
 		return false
 	}
 	if r.ID != l.ID || !r.ProviderCreatedAt.Equal(l.CreatedAt) {

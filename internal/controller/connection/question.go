@@ -37,24 +37,36 @@ func (r *Reconciler) gatherQuestions(s *scope) {
 	if check.Interval != nil && check.Interval.Duration > 0 {
 		interval = check.Interval.Duration
 	}
-	if check.Type == v1alpha1.StatusCheckConnectionList && (r.gatherListing(s) || check.Probe == nil) {
-		return
+	byItself := true
+	if check.Type == v1alpha1.StatusCheckConnectionList {
+		byItself = r.gatherListing(s, interval)
+		if check.Probe == nil {
+			return
+		}
 	}
-	s.facts.Check = lifecycle.Check{Interval: interval, LastAt: timeIn(&r.checked, s.facts.UID, r.StartedAt)}
+	s.facts.Check = lifecycle.Check{OnRequest: true, LastAt: timeIn(&r.checked, s.facts.UID, r.StartedAt)}
+	if byItself {
+		s.facts.Check.Interval = interval
+	}
 }
 
-// gatherListing takes over what the provider's list says about the grant, and asks for a new one where it does not show
-// it yet. It tells whether the list shows it.
-func (r *Reconciler) gatherListing(s *scope) bool {
+// gatherListing takes over what the provider's list says about the grant, and asks for a new list where the grant is too
+// new for it. It tells whether the token has to be asked about too: the list does not show the grant, or shows it as active
+// although the token was found not to work. One list serves all connections, so as long as there is none yet, each of them
+// asking for itself is no substitute.
+func (r *Reconciler) gatherListing(s *scope, interval time.Duration) (inDoubt bool) {
 	record := s.facts.Record
 	listed, known := r.Census.Get(s.client.Application.UID)
-	entry, found := listed.Find(record.ID, record.Subject)
-	fresh := known && !listed.StartedAt.Before(record.AuthorizedAt)
-	if !fresh || s.facts.RefreshRequest != record.RefreshRequest {
+	fresh := known && !listed.StartedAt.Before(record.GrantedAt())
+	if r.wantsListing(s, known, fresh, interval) {
 		r.RequestListing(s.applicationName())
 	}
-	if !fresh || !found {
+	if !fresh {
 		return false
+	}
+	entry, found := listed.Find(record.ID, record.Subject, record.GrantedAt())
+	if !found {
+		return true
 	}
 	listing := lifecycle.Listing{
 		ID: entry.ID, Active: entry.Active, Status: entry.Status, CreatedAt: entry.CreatedAt, DeletedAt: entry.DeletedAt, At: listed.StartedAt,
@@ -62,7 +74,22 @@ func (r *Reconciler) gatherListing(s *scope) bool {
 	if record.News(listing) {
 		s.facts.Listed = &listing
 	}
-	return true
+	return record.Standing != nil && !record.Standing.Listed
+}
+
+// wantsListing tells whether somebody waits for the grant to show in the provider's list: it is new, or a refresh was
+// requested. After a restart, grants that an earlier process can have looked up wait for the next list.
+func (r *Reconciler) wantsListing(s *scope, known, fresh bool, interval time.Duration) bool {
+	record := s.facts.Record
+	switch {
+	case s.facts.Suspended || s.facts.Blocked != nil:
+		return false
+	case s.facts.RefreshRequest != record.RefreshRequest:
+		return true
+	case known:
+		return !fresh
+	}
+	return record.ID == "" && s.now.Sub(record.GrantedAt()) < interval
 }
 
 // identifiable tells whether there is a way to find out whose tokens they are. The user info endpoint of OpenID Connect
@@ -200,7 +227,7 @@ func (r *Reconciler) ask(ctx context.Context, s *scope, transport http.RoundTrip
 			return false, "", setup(err)
 		}
 		answer, err := r.Caller.Introspect(ctx, transport, request)
-		return answer.Active, "introspection says that the token is not active", err //nolint:wrapcheck // an *oauth.Error
+		return answer.Active, "introspection says that the token is not active", err
 	}
 	probe := spec.Probe
 	if probe == nil {
@@ -212,7 +239,7 @@ func (r *Reconciler) ask(ctx context.Context, s *scope, transport http.RoundTrip
 	}
 	answer, err := r.Caller.Get(ctx, transport, request)
 	if err != nil {
-		return false, "", err //nolint:wrapcheck // an *oauth.Error
+		return false, "", err
 	}
 	return judge(probe, answer)
 }
