@@ -114,13 +114,10 @@ func (f Facts) endedVerdict(now time.Time) verdict {
 	standing := f.Record.Standing
 	v := verdict{phase: Inactive, Verdict: Verdict{
 		Reason: v1alpha1.ReasonDeauthorized, Stalled: true,
-		Message: "the provider has ended this grant: " + standing.Message + "; " + f.remedy(),
+		Message: "the provider has ended this grant: " + standing.Message + "; " + f.remedy() + f.invitation(now),
 	}}
 	if standing.State == StandingDeleted {
 		v.phase = Deleted
-	}
-	if f.GrantType == DeviceCode {
-		v.Message += f.deviceProgress(now)
 	}
 	return v
 }
@@ -172,7 +169,7 @@ func (f Facts) unheldVerdict(p Publication, now time.Time) verdict {
 		return verdict{Verdict: Verdict{Reason: failure.Reason, Message: f.explain(failure), Stalled: true}, phase: Inactive}
 	case f.Pause != nil:
 		return verdict{Verdict: Verdict{Reason: f.Pause.Reason, Message: f.Pause.Message}, phase: Pending}
-	case failure != nil:
+	case failure != nil && f.invitation(now) == "": // A person can go on although a poll has failed.
 		return verdict{Verdict: Verdict{Reason: failure.Reason, Message: f.explain(failure)}, phase: Pending}
 	case p.Problem != nil:
 		return verdict{Verdict: *p.Problem, phase: Pending}
@@ -202,9 +199,11 @@ func (f Facts) deviceVerdict(now time.Time) verdict {
 	case d == nil:
 		return verdict{Verdict: Verdict{Reason: v1alpha1.ReasonProgressing, Message: "asking the provider for a device code"}, phase: Pending}
 	case now.Before(d.ExpiresAt):
-		return verdict{phase: Authorizing, Verdict: Verdict{
-			Reason: v1alpha1.ReasonAuthorizationRequired, Stalled: true, Message: strings.TrimPrefix(f.deviceProgress(now), "; "),
-		}}
+		message := strings.TrimPrefix(f.invitation(now), "; ")
+		if failure := f.inputFailure(); failure != nil {
+			message += "; whether somebody did could not be found out: " + failure.Message
+		}
+		return verdict{phase: Authorizing, Verdict: Verdict{Reason: v1alpha1.ReasonAuthorizationRequired, Stalled: true, Message: message}}
 	}
 	return verdict{phase: Authorizing, Verdict: Verdict{
 		Reason: v1alpha1.ReasonDeviceCodeExpired, Stalled: true,
@@ -219,10 +218,10 @@ func (f Facts) device() *Device {
 	return f.Record.Device
 }
 
-// deviceProgress is what a person has to type and where; empty without a code that lives.
-func (f Facts) deviceProgress(now time.Time) string {
+// invitation is what a person has to type and where; empty without a device code that lives.
+func (f Facts) invitation(now time.Time) string {
 	d := f.device()
-	if d == nil || !now.Before(d.ExpiresAt) {
+	if f.GrantType != DeviceCode || d == nil || !now.Before(d.ExpiresAt) {
 		return ""
 	}
 	return fmt.Sprintf("; open %s and enter the code %s before %s", d.VerificationURI, d.UserCode, d.ExpiresAt.UTC().Format(time.RFC3339))
@@ -254,16 +253,18 @@ func (f Facts) scopesGranted() Condition {
 // heldVerdict explains how the token that is held is doing.
 func (f Facts) heldVerdict(p Publication, now time.Time) verdict {
 	r, failure := f.Record, f.Record.Failure
-	expired := r.AccessToken.IsEmpty() || r.Expiry.Passed(now)
+	expired := r.AccessToken.IsEmpty() || r.Expiry.Passed(now) || r.Doubted
 	switch {
 	case failure != nil && failure.Terminal:
-		return verdict{Verdict: Verdict{Reason: failure.Reason, Message: f.explain(failure), Stalled: true}, phase: Inactive}
+		return verdict{Verdict: Verdict{Reason: failure.Reason, Message: f.explain(failure) + f.invitation(now), Stalled: true}, phase: Inactive}
 	case p.Problem != nil && !p.Before:
 		return verdict{Verdict: *p.Problem, phase: Pending}
 	case p.Problem != nil:
 		return verdict{Verdict: *p.Problem, phase: Active}
 	case f.lapsed(now):
-		return verdict{Verdict: f.lapse(), phase: Inactive}
+		lapse := f.lapse()
+		lapse.Message += f.invitation(now)
+		return verdict{Verdict: lapse, phase: Inactive}
 	case expired:
 		return verdict{Verdict: f.expiredVerdict(), phase: Active}
 	case !p.Current:
@@ -298,8 +299,11 @@ func (f Facts) lapse() Verdict {
 // expiredVerdict says why a token that could be renewed has not been.
 func (f Facts) expiredVerdict() Verdict {
 	failure, state := f.Record.Failure, "the access token has expired"
-	if f.Record.AccessToken.IsEmpty() {
+	switch {
+	case f.Record.AccessToken.IsEmpty():
 		state = "there is a refresh token but no access token yet"
+	case f.Record.Doubted:
+		state = "a status check found that the access token works no more"
 	}
 	switch {
 	case f.Suspended:
