@@ -204,7 +204,7 @@ func decode(secret *corev1.Secret) (*lifecycle.Record, error) {
 	}
 	r := &lifecycle.Record{
 		Connection: d.Connection, Application: d.Application, Owner: d.Owner,
-		Tokens:   d.storedTokens.load(),
+		Tokens:   d.load(),
 		Previous: sensitive.New(d.Previous), FirstAuthorizedAt: d.FirstAuthorizedAt, AuthorizedAt: d.AuthorizedAt, RefreshedAt: d.RefreshedAt,
 		Unrotated: d.Unrotated, Attempt: d.Attempt, SpentInput: d.SpentInput, InputVersion: d.InputVersion, SpentBefore: d.SpentBefore,
 		Failure: d.Failure, InputFailure: d.InputFailure, Authorization: d.Authorization, RefreshRequest: d.RefreshRequest,

@@ -100,10 +100,8 @@ func Identified(r *Record, subject string, captured map[string]string) *Record {
 		tokens.Subject = subject
 	}
 	if len(captured) > 0 {
-		all := maps.Clone(captured)
-		for name, value := range tokens.Captured {
-			all[name] = value
-		}
+		all := map[string]string{}
+		maps.Copy(all, tokens.Captured)
 		maps.Copy(all, captured)
 		tokens.Captured = all
 	}

@@ -406,32 +406,13 @@ func Merge(before, outcome, current *Record) *Record {
 	mine := before.Attempt != nil && current.Attempt != nil && current.Attempt.ID == before.Attempt.ID
 	// Some providers answer a refresh with the same access token, and a later expiry.
 	obtained := !outcome.sameTokens(before) || !outcome.IssuedAt.Equal(before.IssuedAt)
-	proposes := outcome.newCandidate(before)
-	untouched := current.sameTokens(before)
-	authorized := outcome.AuthorizedAt.After(before.AuthorizedAt) && current.AuthorizedAt.Equal(before.AuthorizedAt)
 	next := current.clone()
 	switch {
-	case proposes && (current.newCandidate(before) || !current.AuthorizedAt.Equal(before.AuthorizedAt)):
-		next.keepReplaced(outcome.Candidate.RefreshToken) // Somebody has authorized since.
-	case proposes:
-		if current.Candidate != nil {
-			next.keepReplaced(current.Candidate.RefreshToken)
-		}
-		next.Candidate, next.Device = outcome.Candidate, outcome.Device
-	case obtained && (untouched || authorized):
-		next.Tokens, next.Failure, next.Unrotated = outcome.Tokens, outcome.Failure, outcome.Unrotated
-		next.Lookup, next.Inputs, next.Standing, next.Doubted = outcome.Lookup, outcome.Inputs, outcome.Standing, outcome.Doubted
-		next.Device, next.Previous = outcome.Device, outcome.Previous
-		next.FirstAuthorizedAt = cmp.Or(current.FirstAuthorizedAt, outcome.FirstAuthorizedAt)
-		next.AuthorizedAt, next.RefreshedAt = outcome.AuthorizedAt, outcome.RefreshedAt
-		next.keepReplaced(outcome.Replaced...)
-		if !untouched {
-			next.keepReplaced(current.RefreshToken)
-		}
+	case outcome.newCandidate(before):
+		next.mergeCandidate(before, outcome, current)
 	case obtained:
-		next.keepReplaced(outcome.Replaced...)
-		next.keepReplaced(outcome.RefreshToken)
-	case mine && untouched:
+		next.mergeTokens(before, outcome, current)
+	case mine && current.sameTokens(before):
 		next.Failure = outcome.Failure
 	case !mine:
 		return current
@@ -441,6 +422,37 @@ func Merge(before, outcome, current *Record) *Record {
 		next.Attempt = nil
 	}
 	return next
+}
+
+// mergeCandidate takes a new authorization over, unless somebody has authorized since: then it is kept to be revoked.
+func (r *Record) mergeCandidate(before, outcome, current *Record) {
+	if current.newCandidate(before) || !current.AuthorizedAt.Equal(before.AuthorizedAt) {
+		r.keepReplaced(outcome.Candidate.RefreshToken)
+		return
+	}
+	if current.Candidate != nil {
+		r.keepReplaced(current.Candidate.RefreshToken)
+	}
+	r.Candidate, r.Device = outcome.Candidate, outcome.Device
+}
+
+// mergeTokens takes tokens over, unless others came since that a person has not just replaced.
+func (r *Record) mergeTokens(before, outcome, current *Record) {
+	untouched := current.sameTokens(before)
+	authorized := outcome.AuthorizedAt.After(before.AuthorizedAt) && current.AuthorizedAt.Equal(before.AuthorizedAt)
+	r.keepReplaced(outcome.Replaced...)
+	if !untouched && !authorized {
+		r.keepReplaced(outcome.RefreshToken)
+		return
+	}
+	r.Tokens, r.Failure, r.Unrotated = outcome.Tokens, outcome.Failure, outcome.Unrotated
+	r.Lookup, r.Inputs, r.Standing, r.Doubted = outcome.Lookup, outcome.Inputs, outcome.Standing, outcome.Doubted
+	r.Device, r.Previous = outcome.Device, outcome.Previous
+	r.FirstAuthorizedAt = cmp.Or(current.FirstAuthorizedAt, outcome.FirstAuthorizedAt)
+	r.AuthorizedAt, r.RefreshedAt = outcome.AuthorizedAt, outcome.RefreshedAt
+	if !untouched {
+		r.keepReplaced(current.RefreshToken)
+	}
 }
 
 // newCandidate tells whether there is a candidate that was not there before.

@@ -61,7 +61,7 @@ func (d dice) record() *lifecycle.Record {
 		if r.Expiry.Kind == lifecycle.ExpiryAt {
 			r.Expiry.At = d.moment()
 		}
-		r.GrantType = pick(d, lifecycle.AuthorizationCode, lifecycle.RefreshToken, lifecycle.ClientCredentials)
+		r.GrantType = d.grantType()
 		r.RequestedScopes = []string{pick(d, "read", "write")}
 		r.AuthorizedAt, r.RefreshedAt = d.moment(), d.moment()
 		r.Unrotated = d.IntN(4)
@@ -78,17 +78,58 @@ func (d dice) record() *lifecycle.Record {
 	if d.chance(10) {
 		r.Revocation = &lifecycle.Revocation{Done: d.chance(50), Unrevoked: pick(d, "", "access token"), Count: 1, NextAttemptAt: d.moment(), Message: "said"}
 	}
+	d.elaborate(r)
 	return r
+}
+
+func (d dice) grantType() lifecycle.GrantType {
+	return pick(d, lifecycle.AuthorizationCode, lifecycle.AuthorizationCode, lifecycle.RefreshToken, lifecycle.ClientCredentials,
+		lifecycle.DeviceCode, lifecycle.JWTBearer, lifecycle.TokenExchange, lifecycle.Extension)
+}
+
+// elaborate adds what only some grants have.
+func (d dice) elaborate(r *lifecycle.Record) {
+	if d.chance(20) {
+		r.Candidate = &lifecycle.Candidate{
+			Tokens: lifecycle.Tokens{
+				AccessToken: sensitive.New("SECRET-candidate"), Subject: pick(d, "", "alice", "bob"), GrantType: pick(d, lifecycle.AuthorizationCode, lifecycle.RefreshToken, lifecycle.DeviceCode),
+				IDToken: sensitive.New("SECRET-id-token"),
+			},
+			Call: "candidate", Refused: d.chance(30), NextAttemptAt: d.moment(), ObtainedAt: d.moment(),
+			Lookup: lifecycle.Lookup{Done: d.chance(30), Count: d.IntN(3), NextAttemptAt: d.moment()},
+		}
+	}
+	if d.chance(80) {
+		at := d.moment()
+		r.Device = &lifecycle.Device{
+			Code: sensitive.New("SECRET-device"), UserCode: "ABCD-EFGH", VerificationURI: "https://login.example.com/device", StartedAt: at,
+			ExpiresAt: at.Add(pick(d, 15*time.Minute, 240*time.Hour)), Interval: 5 * time.Second, Since: at.Add(-time.Duration(d.IntN(70)) * time.Minute),
+		}
+	}
+	if d.chance(15) {
+		r.Standing = &lifecycle.Standing{State: pick(d, lifecycle.StandingInactive, lifecycle.StandingDeleted), At: d.moment(), Message: "said", Listed: d.chance(50)}
+	}
+	r.Lookup = lifecycle.Lookup{Done: d.chance(50), NextAttemptAt: d.moment()}
+	r.Doubted, r.Subject = d.chance(10), pick(d, "", "alice")
 }
 
 func (d dice) facts() lifecycle.Facts {
 	f := lifecycle.Facts{
 		UID: uid, Process: process, Suspended: d.chance(15), Running: d.chance(10), Basis: basis, Scopes: []string{"read"},
-		GrantType: pick(d, lifecycle.AuthorizationCode, lifecycle.RefreshToken, lifecycle.ClientCredentials),
-		Margin:    pick(d, lifecycle.Margin{}, lifecycle.Margin{Share: 0.99}, lifecycle.Margin{Duration: 240 * time.Hour}),
-		Record:    d.record(), MarkSeenAt: d.moment(), RefreshRequest: pick(d, "", "", asked, "another"),
+		GrantType:    d.grantType(),
+		Margin:       pick(d, lifecycle.Margin{}, lifecycle.Margin{Share: 0.99}, lifecycle.Margin{Duration: 240 * time.Hour}),
+		Identifiable: d.chance(50), RenewsByAccessToken: d.chance(20), LastPollAt: pick(d, time.Time{}, time.Time{}, d.moment()),
+		Record: d.record(), MarkSeenAt: d.moment(), RefreshRequest: pick(d, "", "", asked, "another"),
 	}
-	if f.GrantType != lifecycle.ClientCredentials {
+	if d.chance(40) {
+		f.Check = lifecycle.Check{Interval: time.Hour, LastAt: d.moment()}
+	}
+	if d.chance(10) {
+		f.Listed = &lifecycle.Listing{ID: "connection-1", Active: d.chance(50), Status: "said", At: d.moment()}
+	}
+	if f.GrantType == lifecycle.DeviceCode {
+		f.Input.Hash = "code-1"
+	} else if f.GrantType != lifecycle.ClientCredentials {
 		f.Input = lifecycle.Input{State: pick(d, lifecycle.InputNone, lifecycle.InputMissing, lifecycle.InputPresent), NeedsGateway: d.chance(50), Missing: "said"}
 		if f.Input.State == lifecycle.InputPresent {
 			f.Input.Hash, f.Input.Version = pick(d, "code-1", "code-2"), pick(d, "v1", "v2")
@@ -109,7 +150,7 @@ func (d dice) facts() lifecycle.Facts {
 	return f
 }
 
-const rounds = 10000
+const rounds = 30000
 
 func TestDecideProperties(t *testing.T) {
 	seen := map[lifecycle.Action]int{}
@@ -131,9 +172,10 @@ func TestDecideProperties(t *testing.T) {
 	}
 	for _, action := range []lifecycle.Action{
 		lifecycle.Wait, lifecycle.Exchange, lifecycle.Import, lifecycle.Issue, lifecycle.Refresh, lifecycle.VerifyMark, lifecycle.Remember,
-		lifecycle.Revoke, lifecycle.Release,
+		lifecycle.Revoke, lifecycle.Release, lifecycle.StartDevice, lifecycle.Poll, lifecycle.Identify, lifecycle.CheckGrant,
+		lifecycle.Settle, lifecycle.RevokeCandidate, lifecycle.Observe,
 	} {
-		if seen[action] < rounds/1000 {
+		if seen[action] < rounds/2000 {
 			t.Errorf("%s was decided %d times in %d: the facts are too tame", action, seen[action], rounds)
 		}
 	}
@@ -172,8 +214,10 @@ func objectionToCredential(f lifecycle.Facts, d lifecycle.Decision, now time.Tim
 		}
 	case lifecycle.Refresh:
 		switch failure := r.Failure; {
-		case r.RefreshToken.IsEmpty():
-			return "there is no refresh token"
+		case r.RefreshToken.IsEmpty() && (!f.RenewsByAccessToken || r.AccessToken.IsEmpty() || r.Expiry.Passed(now)):
+			return "there is no refresh token, and no access token to exchange"
+		case r.Gone() && !requested:
+			return "the provider has ended the grant"
 		case requested || failure == nil:
 		case failure.Terminal && failure.Basis == f.Basis:
 			return "refused for good, and nothing has changed"
@@ -184,18 +228,56 @@ func objectionToCredential(f lifecycle.Facts, d lifecycle.Decision, now time.Tim
 			return "reuse detection could kill an access token that still works"
 		}
 	case lifecycle.Issue:
-		if failure := issueFailure(r); !requested && failure != nil && failure.Terminal && failure.Basis == f.Basis {
+		if failure := issueFailure(r); !requested && failure != nil && failure.Terminal && failure.Basis == f.Basis &&
+			(f.Input.State != lifecycle.InputPresent || failure.InputHash == f.Input.Hash) {
 			return "refused for good, and nothing has changed"
+		}
+		if f.Input.State == lifecycle.InputMissing {
+			return "there is nothing to issue it for"
 		}
 	case lifecycle.Remember:
 		if after := lifecycle.Remembered(r, f.Input, f.RefreshRequest); decideAbout(f, after, now).Action == lifecycle.Remember {
 			return "would be remembered without end"
 		}
 	case lifecycle.Revoke:
-		if !r.Held() && len(r.Replaced) == 0 {
+		if !r.Revocable() {
 			return "there is nothing to revoke"
 		}
-	case lifecycle.VerifyMark, lifecycle.Wait, lifecycle.Release:
+	default:
+		return objectionToQuestion(f, d, now)
+	}
+	return ""
+}
+
+func objectionToQuestion(f lifecycle.Facts, d lifecycle.Decision, now time.Time) string {
+	r := f.Record
+	switch d.Action {
+	case lifecycle.StartDevice, lifecycle.Poll:
+		switch {
+		case f.GrantType != lifecycle.DeviceCode:
+			return "nobody asked for a device code"
+		case d.Action == lifecycle.Poll && (r == nil || r.Device == nil || !now.Before(r.Device.ExpiresAt)):
+			return "there is no code that lives"
+		case d.Action == lifecycle.Poll && now.Before(f.LastPollAt.Add(r.Device.Interval)):
+			return "polls faster than it may"
+		}
+	case lifecycle.Identify:
+		if !f.Identifiable || r.Unidentified().AccessToken.IsEmpty() {
+			return "there is no way to find out"
+		}
+	case lifecycle.Settle:
+		after := lifecycle.Settled(r, now)
+		if r.Candidate.Subject != "" && r.Subject != "" && r.Candidate.Subject != r.Subject && !after.AccessToken.Equal(r.AccessToken) {
+			return "another account took the grant over"
+		}
+		if decideAbout(f, after, now).Action == lifecycle.Settle {
+			return "would be settled without end"
+		}
+	case lifecycle.CheckGrant:
+		if f.Check.Interval == 0 || r.AccessToken.IsEmpty() {
+			return "there is nothing to check"
+		}
+	default:
 	}
 	return ""
 }
@@ -253,8 +335,10 @@ func untruth(f lifecycle.Facts, p lifecycle.Publication, s lifecycle.Summary, no
 		return "conditions that contradict each other"
 	case s.Authorized.Status == lifecycle.True && (!r.Held() || (r.Failure != nil && (r.Failure.Terminal || r.Failure.OutcomeUnknown))):
 		return "Authorized without a grant that is known to be good"
-	case s.Phase == lifecycle.Deleted && (r.Revocation == nil || !r.Revocation.Done || r.Revocation.Unrevoked != ""):
-		return "Deleted, but not revoked"
+	case s.Phase == lifecycle.Deleted && !r.Gone() && (r.Revocation == nil || !r.Revocation.Done || r.Revocation.Unrevoked != ""):
+		return "Deleted, but neither revoked nor ended by the provider"
+	case isReady && r.Standing != nil, s.Authorized.Status == lifecycle.True && r.Standing != nil:
+		return "Ready or Authorized, but the provider says that the grant is over"
 	case !s.NextRefreshAt.IsZero() && (f.Suspended || f.Blocked != nil || f.Deletion != nil):
 		return "promises a refresh that will not come"
 	case s.Ready.Reason == "" || s.Authorized.Reason == "" || s.Reconciling.Reason == "" || s.Stalled.Reason == "" || s.Ready.Message == "":

@@ -49,7 +49,7 @@ func (s *simulation) run(until time.Time, steps int) {
 			s.facts.Record = lifecycle.Settled(s.facts.Record, s.now)
 		case lifecycle.Exchange, lifecycle.Import, lifecycle.Issue, lifecycle.Refresh:
 			s.call(d.Action)
-		case lifecycle.Revoke, lifecycle.Release:
+		default:
 			s.t.Fatalf("unexpected %s", d.Action)
 		}
 	}

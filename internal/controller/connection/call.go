@@ -143,17 +143,27 @@ func (r *Reconciler) turn(ctx context.Context, name types.NamespacedName, uid ty
 	if err != nil {
 		return fmt.Errorf("trust of application %s: %w", s.applicationName(), err)
 	}
-	if decision.Probe && !s.facts.Pause.NextProbeAt.After(s.now) {
-		lane, err := s.lane(s.grantTypeOf(decision.Action))
-		if err != nil {
-			return err
-		}
-		claimed, err := r.Registrations.ClaimProbe(ctx, s.client, lane)
-		if err != nil || !claimed {
-			return err
-		}
+	if proceed, err := r.claimProbe(ctx, s, decision); err != nil || !proceed {
+		return err
 	}
-	switch decision.Action {
+	return r.call(ctx, s, decision.Action, transport)
+}
+
+// claimProbe takes the one turn that a paused application has at a time; other calls need none.
+func (r *Reconciler) claimProbe(ctx context.Context, s *scope, decision lifecycle.Decision) (proceed bool, err error) {
+	if !decision.Probe || s.facts.Pause.NextProbeAt.After(s.now) {
+		return true, nil
+	}
+	lane, err := s.lane(s.grantTypeOf(decision.Action))
+	if err != nil {
+		return false, err
+	}
+	return r.Registrations.ClaimProbe(ctx, s.client, lane)
+}
+
+// call makes the one call that an action is.
+func (r *Reconciler) call(ctx context.Context, s *scope, action lifecycle.Action, transport http.RoundTripper) error {
+	switch action {
 	case lifecycle.Revoke:
 		return r.revoke(ctx, s, transport)
 	case lifecycle.RevokeCandidate:
@@ -167,7 +177,7 @@ func (r *Reconciler) turn(ctx context.Context, name types.NamespacedName, uid ty
 	case lifecycle.CheckGrant:
 		return r.check(ctx, s, transport)
 	default:
-		return r.obtain(ctx, s, decision.Action, transport)
+		return r.obtain(ctx, s, action, transport)
 	}
 }
 
