@@ -3,6 +3,7 @@
 package lifecycle
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -257,7 +258,7 @@ func missing(f Facts, now time.Time) *Decision {
 	}
 	r := f.Record
 	held := r != nil && !r.AccessToken.IsEmpty() && r.GrantType == f.GrantType
-	if held && slices.Equal(r.RequestedScopes, f.Scopes) && !f.sourceChanged() {
+	if held && slices.Equal(r.RequestedScopes, f.Scopes) && maps.Equal(r.Inputs, f.Inputs) && !f.sourceChanged() {
 		return nil
 	}
 	if failure := f.failure(); failure != nil && (f.Input.State == InputNone || failure.InputHash == f.Input.Hash) {

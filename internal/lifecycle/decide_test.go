@@ -383,3 +383,20 @@ func TestSpentCodeComesBack(t *testing.T) {
 	}
 	mustDecide(t, about(r, code("code-3")), issued(), act(lifecycle.Exchange), "one that was never used")
 }
+
+// TestDecideInputs : what is issued without a person follows the inputs, as it follows the scopes.
+func TestDecideInputs(t *testing.T) {
+	tenant := func(name string) func(*lifecycle.Facts) {
+		return func(f *lifecycle.Facts) { f.Inputs = map[string]string{"tenant": name} }
+	}
+	of := func(name string) func(*lifecycle.Record) {
+		return func(r *lifecycle.Record) { r.Inputs = map[string]string{"tenant": name} }
+	}
+	hour := due(held())
+	runDecisions(t, []decision{
+		{"the same inputs", about(credentials(of("a")), clientCredentials, tenant("a")), 0, wait(hour), "nothing has changed"},
+		{"other inputs", about(credentials(of("a")), clientCredentials, tenant("b")), 0, act(lifecycle.Issue), "the token is another tenant's"},
+		{"inputs taken away", about(credentials(of("a")), clientCredentials), 0, act(lifecycle.Issue), "the default may be another one"},
+		{"a person's grant", about(held(of("a")), tenant("b")), 0, wait(hour), "nobody has authorized for the other inputs"},
+	})
+}

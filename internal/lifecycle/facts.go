@@ -16,6 +16,8 @@ type Facts struct {
 	GrantType GrantType
 	// Scopes to ask for.
 	Scopes []string
+	// Inputs are the values of spec.inputs.
+	Inputs map[string]string
 	Margin Margin
 	// RefreshRequest is the value of the annotation.
 	RefreshRequest string

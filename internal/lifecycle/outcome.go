@@ -124,7 +124,7 @@ func (r *Record) authorize(call Call, now time.Time) {
 
 // inherit keeps what a refresh does not change, or does not say again.
 func (r *Record) inherit(before *Record) {
-	r.GrantType, r.RequestedScopes, r.Inputs = before.GrantType, before.RequestedScopes, before.Inputs
+	r.GrantType, r.RequestedScopes = before.GrantType, before.RequestedScopes
 	r.ID, r.Subject = cmp.Or(before.ID, r.ID), cmp.Or(before.Subject, r.Subject)
 	if len(before.Captured) > 0 {
 		captured := maps.Clone(before.Captured)

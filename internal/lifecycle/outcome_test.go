@@ -594,3 +594,14 @@ func TestIssueKeepsThePreviousToken(t *testing.T) {
 		t.Error("the same token given again replaced the one before it")
 	}
 }
+
+// TestRefreshProvesInputs : what a refresh was made with is what a deletion has to use.
+func TestRefreshProvesInputs(t *testing.T) {
+	r := held(func(r *lifecycle.Record) { r.Inputs = map[string]string{"tenant": "old-name"} })
+	call := calling(lifecycle.Refresh, after(time.Minute))
+	call.Inputs = map[string]string{"tenant": "new-name"}
+	next := lifecycle.Succeeded(r, call, answer("refresh-2", call.SentAt), call.SentAt)
+	if next.Inputs["tenant"] != "new-name" || r.Inputs["tenant"] != "old-name" {
+		t.Errorf("inputs are %v, and were %v", next.Inputs, r.Inputs)
+	}
+}

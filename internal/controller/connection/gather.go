@@ -37,6 +37,7 @@ func (r *Reconciler) gather(ctx context.Context, connection *v1alpha1.OAuthConne
 		UID: string(connection.UID), Process: r.Process,
 		Suspended:      connection.Spec.Suspend,
 		GrantType:      lifecycle.GrantType(connection.Spec.Grant.Type),
+		Inputs:         inputsOf(connection),
 		RefreshRequest: connection.Annotations[v1alpha1.AnnotationRefreshRequestedAt],
 	}
 	s.take(entry)
