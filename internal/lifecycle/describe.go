@@ -177,19 +177,25 @@ func (f Facts) unheldVerdict(p Publication, now time.Time) verdict {
 		return verdict{Verdict: Verdict{Reason: f.Input.missingReason(), Message: f.Input.Missing}, phase: Pending}
 	case f.GrantType == DeviceCode:
 		return f.deviceVerdict(now)
-	case f.GrantType == AuthorizationCode && f.Input.State == InputNone && f.Input.NeedsGateway:
-		return verdict{Verdict: Verdict{
+	case f.GrantType == AuthorizationCode && f.Input.State == InputNone:
+		return f.personVerdict()
+	}
+	return verdict{Verdict: Verdict{Reason: v1alpha1.ReasonProgressing, Message: "asking the provider for a token"}, phase: Pending}
+}
+
+// personVerdict sends a person to the provider, or says why that is not possible.
+func (f Facts) personVerdict() verdict {
+	if f.Input.NeedsGateway {
+		return verdict{phase: Pending, Verdict: Verdict{
 			Reason: v1alpha1.ReasonNoGateway, Stalled: true,
 			Message: "a person has to authorize, but there is no gateway (controller --external-url) and no redirect URL; " +
 				"set one of them, or name a Secret with a code in spec.grant.authorizationCode.codeSecretRef",
-		}, phase: Pending}
-	case f.GrantType == AuthorizationCode && f.Input.State == InputNone:
-		return verdict{Verdict: Verdict{
-			Reason: v1alpha1.ReasonAuthorizationRequired, Stalled: true,
-			Message: "waiting for an authorization code: put it into a Secret and name that in spec.grant.authorizationCode.codeSecretRef",
-		}, phase: Authorizing}
+		}}
 	}
-	return verdict{Verdict: Verdict{Reason: v1alpha1.ReasonProgressing, Message: "asking the provider for a token"}, phase: Pending}
+	return verdict{phase: Authorizing, Verdict: Verdict{
+		Reason: v1alpha1.ReasonAuthorizationRequired, Stalled: true,
+		Message: "waiting for an authorization code: put it into a Secret and name that in spec.grant.authorizationCode.codeSecretRef",
+	}}
 }
 
 // deviceVerdict tells a person what to do, or why there is nothing to do.

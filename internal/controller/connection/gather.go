@@ -80,6 +80,9 @@ func (s *scope) gatherValues() {
 	}
 	var err error
 	s.values, err = s.profile.Values(given, captured)
+	if err != nil && (s.connection == nil || !s.connection.DeletionTimestamp.IsZero()) {
+		s.values, err = s.profile.Values(given, nil) // A captured value that does not fit keeps no other token alive.
+	}
 	if err != nil && s.facts.Blocked == nil {
 		s.facts.Blocked = &lifecycle.Verdict{Reason: v1alpha1.ReasonInvalidInputs, Message: "spec." + err.Error(), Stalled: true}
 	}

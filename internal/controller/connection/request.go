@@ -127,7 +127,7 @@ func (s *scope) redirectURL() string { return cmp.Or(s.input.redirectURL, s.clie
 func (r *Reconciler) grantFor(ctx context.Context, s *scope, call *lifecycle.Call) (oauth.Grant, error) {
 	switch call.Action {
 	case lifecycle.Exchange:
-		return oauth.AuthorizationCode(s.input.value, s.input.verifier, s.redirectURL()), nil
+		return s.profile.CodeGrant(s.input.value, s.input.verifier, s.redirectURL()), nil
 	case lifecycle.Import:
 		return oauth.RefreshToken(s.input.value, ""), nil
 	case lifecycle.Poll:
