@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/docker/cli/cli/config"
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	injectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/credential_injector/v3"
 	genericv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/injected_credentials/generic/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
@@ -217,8 +216,7 @@ func envoy(t *testing.T, r Recipe, out render.Output, token string) {
 	if err := injector.GetCredential().GetTypedConfig().UnmarshalTo(generic); err != nil {
 		t.Fatal(err)
 	}
-	source := &corev3.PathConfigSource{}
-	source = generic.GetCredential().GetSdsConfig().GetPathConfigSource()
+	source := generic.GetCredential().GetSdsConfig().GetPathConfigSource()
 	if generic.GetCredential().GetName() != secret.GetName() || filepath.Base(source.GetPath()) != "sds.yaml" ||
 		filepath.Dir(source.GetPath()) != source.GetWatchedDirectory().GetPath() {
 		t.Errorf("the filter asks for %q in %q", generic.GetCredential().GetName(), source)
