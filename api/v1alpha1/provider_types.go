@@ -304,6 +304,20 @@ type ResponseCondition struct {
 	Value string `json:"value"`
 }
 
+// InactiveCondition compares a value of an answer with those that say that the token is no longer good.
+type InactiveCondition struct {
+	// Path of the value in the answer.
+	// +required
+	Path JSONPath `json:"path"`
+	// Values of which it must have one, as text.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=256
+	Values []string `json:"values"`
+}
+
 // UserInfoSpec says how the account behind a token is looked up at endpoints.userInfoURL, after the tokens are safe.
 type UserInfoSpec struct {
 	// Headers of the request. `{access_token}` stands for the access token; without it in any header, the request carries
@@ -402,11 +416,13 @@ type RevocationSpec struct {
 }
 
 // StatusCheckType says how the operator finds out that a provider has ended a grant.
-// +kubebuilder:validation:Enum=Introspection;Probe;ConnectionList
+// +kubebuilder:validation:Enum=None;Introspection;Probe;ConnectionList
 type StatusCheckType string
 
 // Types of status check.
 const (
+	// StatusCheckNone asks nothing: it switches off what a preset says.
+	StatusCheckNone StatusCheckType = "None"
 	// StatusCheckIntrospection asks endpoints.introspectionURL about the token (RFC 7662).
 	StatusCheckIntrospection StatusCheckType = "Introspection"
 	// StatusCheckProbe makes one GET at the provider's API with the access token.
@@ -417,12 +433,12 @@ const (
 
 // StatusCheckSpec says whether and how grants are checked at the provider. An outage of the provider never makes a
 // connection Inactive.
-// +kubebuilder:validation:XValidation:rule="!has(self.probe) || self.type != 'Introspection'",message="probe goes with type Probe or ConnectionList"
-// +kubebuilder:validation:XValidation:rule="has(self.connectionList) ? self.type == 'ConnectionList' : true",message="connectionList goes with type: ConnectionList"
+// +kubebuilder:validation:XValidation:rule="!has(self.probe) || !has(self.type) || self.type in ['Probe', 'ConnectionList']",message="probe goes with type Probe or ConnectionList"
+// +kubebuilder:validation:XValidation:rule="!has(self.connectionList) || !has(self.type) || self.type == 'ConnectionList'",message="connectionList goes with type: ConnectionList"
 type StatusCheckSpec struct {
-	// Type of the check.
-	// +required
-	Type StatusCheckType `json:"type"`
+	// Type of the check; required, unless the preset has one.
+	// +optional
+	Type StatusCheckType `json:"type,omitempty"`
 	// Interval between two checks, such as 30m or 1h; default 1h, at least 1m. Checks are spread over it.
 	// +optional
 	// +kubebuilder:validation:Type=string
@@ -453,7 +469,7 @@ type ProbeSpec struct {
 	InactiveStatuses []int32 `json:"inactiveStatuses,omitempty"`
 	// InactiveWhen must hold too, where the status alone does not tell.
 	// +optional
-	InactiveWhen *ResponseCondition `json:"inactiveWhen,omitempty"`
+	InactiveWhen *InactiveCondition `json:"inactiveWhen,omitempty"`
 }
 
 // ConnectionListSpec describes a provider's list of the connections of this client.

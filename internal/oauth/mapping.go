@@ -219,16 +219,19 @@ func (r reading) scope() (scope []string, given bool) {
 	for _, node := range r.mapping.scope.nodes(r.root) {
 		switch node.Tag {
 		case tagString:
-			return splitScope(node.Value), true
+			scope, given = splitScope(node.Value), true
 		case tagList:
 			var values []string
 			for _, value := range node.Content {
 				values = append(values, nodeText(value))
 			}
-			return splitScope(strings.Join(values, " ")), true
+			scope, given = splitScope(strings.Join(values, " ")), true
+		}
+		if len(scope) > 0 {
+			break
 		}
 	}
-	return nil, false
+	return scope, given
 }
 
 // refusal tells a success that is none, by the mapping's own rule or by the error that it holds.
@@ -244,7 +247,7 @@ func (r reading) refusal() (refusal, bool) {
 		return refusal{}, false // It may be in the part that is missing.
 	}
 	found, _ := r.said()
-	if found.description == "" {
+	if found.description == "" && found.code == "" {
 		found.description = "the provider's answer does not say that it is a success"
 	}
 	return found, true

@@ -59,7 +59,7 @@ func (c *Caller) Revoke(ctx context.Context, transport http.RoundTripper, reques
 	switch {
 	case refused.Code == "invalid_token" && refused.Concern == ConcernRefused:
 		refused.Concern = ConcernGrant // Google's answer for a token that is gone.
-	case request.Bearer && (got.status == http.StatusUnauthorized || got.status == http.StatusNotFound):
+	case (request.Bearer || request.Anonymous) && (got.status == http.StatusUnauthorized || got.status == http.StatusNotFound):
 		refused.Concern = ConcernGrant // The call is authorized by the very token.
 	}
 	return refused

@@ -358,6 +358,10 @@ func TestRevocation(t *testing.T) {
 			t.Errorf("%s: %v", test.reason, err)
 			continue
 		}
+		if got.Response == nil {
+			t.Errorf("%s: the answer is read without the application's error codes", test.reason)
+		}
+		got.Response = nil
 		test.want.URL, test.want.Token = "https://api.example.com/crm/T1", sensitive.New("rt")
 		test.want.Client.ID, test.want.Client.Secret = "crm", sensitive.New("the-secret")
 		if diff := cmp.Diff(test.want, got, revealed()); diff != "" {

@@ -189,6 +189,9 @@ func (p *Profile) Revocation(kind v1alpha1.TokenKind, token sensitive.String, v 
 	if request.URL, err = x.url("endpoints.revocationURL", string(p.endpoints().RevocationURL)); err != nil {
 		return none, err
 	}
+	if request.Response, err = responseMapping(p.Spec.TokenResponse); err != nil {
+		return none, err
+	}
 	how := p.Spec.Revocation
 	if how == nil {
 		return request, nil

@@ -251,6 +251,9 @@ func checkStatus(spec *v1alpha1.OAuthApplicationSpec, _ definitions, _ Rules) er
 		return nil
 	}
 	switch check.Type {
+	case "":
+		return &FieldError{Field: "statusCheck.type", Message: "give it: the provider's preset has no status check"}
+	case v1alpha1.StatusCheckNone:
 	case v1alpha1.StatusCheckIntrospection:
 		if spec.IssuerURL == "" && (spec.Endpoints == nil || spec.Endpoints.IntrospectionURL == "") {
 			return &FieldError{Field: "endpoints.introspectionURL", Message: "statusCheck of type Introspection needs it"}

@@ -342,7 +342,7 @@ func (l *life) probe(spec *v1alpha1.ProbeSpec) bool {
 	}
 	dead := slices.ContainsFunc(inactive, func(status int32) bool { return int(status) == answer.Status })
 	if when := spec.InactiveWhen; when != nil && dead {
-		dead = answer.Text(string(when.Path)) == when.Value
+		dead = slices.Contains(when.Values, answer.Text(string(when.Path)))
 	}
 	if !dead && answer.Status != http.StatusOK {
 		l.t.Errorf("the probe is answered with %d, which says nothing", answer.Status)

@@ -318,10 +318,26 @@ func (r *Reconciler) readInput(ctx context.Context, s *scope, reference *v1alpha
 			return lifecycle.Input{State: lifecycle.InputMissing, Missing: missing}, err
 		}
 	}
+	s.captureCallback(secret)
 	return lifecycle.Input{State: lifecycle.InputPresent, Hash: value.Hash(), Version: secret.version}, nil
 }
 
-// readBesideCode reads what belongs to a code: its verifier, and what the callback carried beside it.
+// captureCallback reads what the callback carried beside a code. A refresh token that is imported may need it too.
+func (s *scope) captureCallback(secret userSecret) {
+	if s.profile == nil {
+		return
+	}
+	var err error
+	s.input.captured, err = s.profile.CaptureCallback(func(parameter string) string {
+		value, _ := secret.value(parameter)
+		return value.Reveal()
+	})
+	if err != nil && s.facts.Blocked == nil {
+		s.facts.Blocked = &lifecycle.Verdict{Reason: v1alpha1.ReasonInvalidInputs, Message: fmt.Sprintf("Secret %q: %v", secret.name, err), Stalled: true}
+	}
+}
+
+// readBesideCode reads what belongs to a code: its verifier and its redirect URL.
 func (r *Reconciler) readBesideCode(
 	ctx context.Context, s *scope, code *v1alpha1.AuthorizationCodeGrant, secret userSecret,
 ) (missing string, err error) {
@@ -337,16 +353,6 @@ func (r *Reconciler) readBesideCode(
 		if s.input.verifier, missing = beside.value(reference.Key); missing != "" {
 			return missing, nil
 		}
-	}
-	if s.profile == nil {
-		return "", nil
-	}
-	s.input.captured, err = s.profile.CaptureCallback(func(parameter string) string {
-		value, _ := secret.value(parameter)
-		return value.Reveal()
-	})
-	if err != nil && s.facts.Blocked == nil {
-		s.facts.Blocked = &lifecycle.Verdict{Reason: v1alpha1.ReasonInvalidInputs, Message: fmt.Sprintf("Secret %q: %v", secret.name, err), Stalled: true}
 	}
 	return "", nil
 }

@@ -23,14 +23,14 @@ func (r *Reconciler) gatherQuestions(s *scope) {
 		return
 	}
 	s.facts.RenewsByAccessToken = s.profile.RenewsByAccessToken()
-	s.facts.LastPollAt = timeIn(&r.polled, s.facts.UID, time.Time{})
+	s.facts.LastPollAt = timeIn(&r.polled, s.facts.UID, r.StartedAt)
 	record := s.facts.Record
 	if !record.Held() {
 		return
 	}
 	s.facts.Identifiable = s.identifiable()
 	check := s.profile.Spec.StatusCheck
-	if check == nil {
+	if check == nil || check.Type == v1alpha1.StatusCheckNone {
 		return
 	}
 	interval := defaultCheckInterval
@@ -252,7 +252,7 @@ func judge(probe *v1alpha1.ProbeSpec, answer oauth.Resource) (works bool, messag
 	}
 	refused := slices.ContainsFunc(inactive, func(status int32) bool { return int(status) == answer.Status })
 	if when := probe.InactiveWhen; refused && when != nil {
-		refused = answer.Text(string(when.Path)) == when.Value
+		refused = slices.Contains(when.Values, answer.Text(string(when.Path)))
 	}
 	switch {
 	case refused:

@@ -258,7 +258,7 @@ func farewell(s *scope, givenUp bool) ending {
 	case s.facts.Deletion.Revocable == lifecycle.RevocableNever:
 		return ending{unrevoked: true, Verdict: lifecycle.Verdict{
 			Reason: v1alpha1.EventRevocationUnsupported, Stalled: true,
-			Message: "the provider has no revocation endpoint: the tokens work until they expire; end the grant at the provider",
+			Message: record.Unrevocable(),
 		}}
 	}
 	return ending{Verdict: lifecycle.Verdict{Reason: v1alpha1.ReasonRevoked, Message: "revoked at the provider"}}

@@ -30,6 +30,10 @@ func (r *Reconciler) publish(ctx context.Context, s *scope) (lifecycle.Publicati
 		return p, r.withdrawEnded(ctx, s)
 	}
 	desired := s.desired(p.Name)
+	if desired.Template != nil && s.values == nil {
+		p.Current = s.connection.Status.SecretName == p.Name
+		return p, nil // The inputs are not known at present: what was rendered stays.
+	}
 	result, err := r.Publisher.Publish(ctx, desired)
 	var conflict *publish.ConflictError
 	var rejected *publish.RejectedError

@@ -108,7 +108,7 @@ func (r *Reconciler) request(ctx context.Context, s *scope, call *lifecycle.Call
 		return oauth.TokenRequest{}, setup(err)
 	}
 	values := s.values
-	if call.Action == lifecycle.Exchange && len(s.input.captured) > 0 {
+	if len(s.input.captured) > 0 && (call.Action == lifecycle.Exchange || call.Action == lifecycle.Import) {
 		if values, err = s.profile.Values(call.Inputs, s.input.captured); err != nil {
 			return oauth.TokenRequest{}, setup(err)
 		}
@@ -289,7 +289,7 @@ func tokensOf(s *scope, call lifecycle.Call, response oauth.TokenResponse) lifec
 		ID:                    response.ID, Subject: response.Subject, IDToken: response.IDToken,
 		Captured: response.Captured,
 	}
-	if call.Action == lifecycle.Exchange && len(s.input.captured) > 0 {
+	if len(s.input.captured) > 0 && (call.Action == lifecycle.Exchange || call.Action == lifecycle.Import) {
 		captured := maps.Clone(s.input.captured)
 		maps.Copy(captured, response.Captured)
 		tokens.Captured = captured
