@@ -149,13 +149,25 @@ func (f Facts) farewell() string {
 	case r.Revocation != nil && r.Revocation.Done:
 		return "the provider refused to revoke: " + r.Revocation.Unrevoked
 	case f.Deletion.Revocable == RevocableNever:
-		return "the provider has no revocation endpoint, so the tokens work until they expire"
+		return r.Unrevocable()
 	case f.Deletion.Revocable == RevocableLater:
 		return "the tokens cannot be revoked yet because the application's client is not known"
 	case r.Revocation != nil:
 		return "revoking the tokens failed and is tried again: " + r.Revocation.Message
 	}
 	return "the tokens are being revoked"
+}
+
+// Unrevocable says what becomes of the tokens of a provider that revokes none.
+func (r *Record) Unrevocable() string {
+	const none = "the provider has no revocation endpoint"
+	switch {
+	case r.Standing != nil:
+		return none + "; by its last word the grant is over already"
+	case r.Expiry.Kind == ExpiryNever:
+		return none + ": the access token never expires; it works until the grant is ended at the provider"
+	}
+	return none + ": the tokens work until they expire; end the grant at the provider"
 }
 
 // unheldVerdict explains why there is no grant yet.
