@@ -126,6 +126,11 @@ func (r *Reconciler) identify(ctx context.Context, s *scope, transport http.Roun
 			return r.write(ctx, s, lifecycle.Identified(record, subject, nil))
 		}
 		answer, retry, err := r.userInfo(ctx, s, transport, tokens, values)
+		var problem *setupError
+		if errors.As(err, &problem) {
+			s.log.Info("the user info endpoint cannot be asked", "cause", problem.message)
+			return r.write(ctx, s, lifecycle.Identified(record, subject, nil))
+		}
 		if err != nil {
 			return err
 		}
