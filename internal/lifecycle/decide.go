@@ -182,7 +182,7 @@ func device(f Facts, now time.Time) *Decision {
 		return &Decision{Action: Wait}
 	case r == nil || r.Device == nil:
 		return f.deviceAttempt(StartDevice, time.Time{}, now)
-	case !now.Before(r.Device.ExpiresAt) && now.Sub(r.Device.Since) >= devicePatience:
+	case r.Device.abandoned(now):
 		return &Decision{Action: Wait}
 	case !now.Before(r.Device.ExpiresAt):
 		return f.deviceAttempt(StartDevice, time.Time{}, now)

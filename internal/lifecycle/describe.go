@@ -222,6 +222,10 @@ func (f Facts) deviceVerdict(now time.Time) verdict {
 			message += "; whether somebody did could not be found out: " + failure.Message
 		}
 		return verdict{phase: Authorizing, Verdict: Verdict{Reason: v1alpha1.ReasonAuthorizationRequired, Stalled: true, Message: message}}
+	case !d.abandoned(now):
+		return verdict{phase: Authorizing, Verdict: Verdict{
+			Reason: v1alpha1.ReasonProgressing, Message: "nobody entered the device code in time; the provider is being asked for a new one",
+		}}
 	}
 	return verdict{phase: Authorizing, Verdict: Verdict{
 		Reason: v1alpha1.ReasonDeviceCodeExpired, Stalled: true,

@@ -4,6 +4,11 @@ package lifecycle
 
 import "time"
 
+// abandoned tells that nobody has entered any of the codes for so long that no other one is asked for.
+func (d *Device) abandoned(now time.Time) bool {
+	return !now.Before(d.ExpiresAt) && now.Sub(d.Since) >= devicePatience
+}
+
 // DeviceStarted returns the record with a new device authorization. It counts as asked for since the one before, unless
 // somebody asked for it or that one ended otherwise.
 func DeviceStarted(r *Record, d Device, request string) *Record {
