@@ -5,6 +5,7 @@ package connection
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -261,7 +262,7 @@ func judge(probe *v1alpha1.ProbeSpec, answer oauth.Resource) (works bool, messag
 	}
 	switch {
 	case refused:
-		return false, "its API answers " + http.StatusText(answer.Status) + " to the token", nil
+		return false, fmt.Sprintf("its API answers the token with HTTP status %d %s", answer.Status, http.StatusText(answer.Status)), nil
 	case answer.Status >= http.StatusOK && answer.Status < http.StatusMultipleChoices:
 		return true, "", nil
 	}
