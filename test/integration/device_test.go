@@ -162,7 +162,7 @@ func deviceSlowed(t *testing.T, w *world) {
 	server.Script(polls(), hostile.OAuthError(http.StatusBadRequest, "slow_down"))
 	s := w.subject(t, server, server.URL, byDevice)
 	code := s.invited(t)
-	if err := server.WaitFor(t.Context(), 2, polls()); err != nil {
+	if err := server.WaitFor(t.Context(), 1, polls()); err != nil {
 		t.Fatal(err)
 	}
 	if err := server.ApproveDevice(code, "alice"); err != nil {
@@ -394,7 +394,7 @@ func TestDeviceWaitingCostsNothing(t *testing.T) {
 	server := w.deviceServer(t, 10*time.Minute)
 	s := w.subject(t, server, server.URL, byDevice)
 	code := s.invited(t)
-	waitCount0(t, w, s.name)
+	waitTotal(t, w, s.name)
 	waitPolls(t, server, 2)
 	counted.forget()
 	waitPolls(t, server, 4)
@@ -414,8 +414,8 @@ func (r *requests) forget() {
 	r.other = nil
 }
 
-// waitCount0 waits until an application has counted one connection.
-func waitCount0(t *testing.T, w *world, application string) {
+// waitTotal waits until an application has counted one connection.
+func waitTotal(t *testing.T, w *world, application string) {
 	t.Helper()
 	testenv.Eventually(t, patience, func() error {
 		a := &v1alpha1.OAuthApplication{}
@@ -434,7 +434,7 @@ func TestDeviceRestart(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0)
 	server := w.hostile(t, harness.Options{})
-	server.SetDevicePolling(3*time.Second, 10*time.Minute)
+	server.SetDevicePolling(2*time.Second, 10*time.Minute)
 	s := w.subject(t, server, server.URL, byDevice)
 	code := s.invited(t)
 	waitPolls(t, server, 1)
@@ -446,7 +446,7 @@ func TestDeviceRestart(t *testing.T) {
 	if err := server.WaitFor(t.Context(), before+2, polls()); err != nil {
 		t.Fatal(err)
 	}
-	if devices := server.Devices(); len(devices) != 1 || devices[0].Interval != 3*time.Second {
+	if devices := server.Devices(); len(devices) != 1 || devices[0].Interval != 2*time.Second {
 		t.Errorf("devices are %+v: another one, or the provider had to slow the operator down", devices)
 	}
 	if now := s.invited(t); now != code {

@@ -188,6 +188,10 @@ func (r *Reconciler) assertionGrant(
 		return oauth.JWTBearer(values[placeAssertion], scopes), nil
 	}
 	signed := g.Signed
+	if signed.AudienceFrom == v1alpha1.AudienceIssuer && s.client.Issuer() == "" {
+		return oauth.Grant{}, &setupError{reason: v1alpha1.ReasonInvalidConfiguration, message: "spec.grant.jwtBearer.signed.audienceFrom: Issuer is the " +
+			"application's issuerURL, which is not set; set it there, or give signed.audience"}
+	}
 	tokenURL, err := s.profile.TokenURL(grantTypeJWT, s.values)
 	if err != nil {
 		return oauth.Grant{}, err
