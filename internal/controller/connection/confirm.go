@@ -22,6 +22,12 @@ func stale(err error) bool {
 	return apierrors.IsConflict(err) || errors.Is(err, grant.ErrConflict) || errors.Is(err, errBehind)
 }
 
+// returned tells that a code or refresh token is remembered that was spent before the last one. It has come back, or the
+// connection is an old one; two controllers would undo each other's writes then.
+func (s *scope) returned(action lifecycle.Action) bool {
+	return action == lifecycle.Remember && s.facts.Input.State == lifecycle.InputPresent && s.facts.Input.Hash != s.record().SpentInput
+}
+
 // confirm returns errBehind unless the connection is still what s shows, where the action may follow from what a person
 // has written into it: a code, a refresh token to import, a refresh request. Connections and records come by different
 // watches. While two controllers are at work, the record may have overtaken the connection; the code or request that
@@ -31,7 +37,7 @@ func (r *Reconciler) confirm(ctx context.Context, s *scope, action lifecycle.Act
 	switch action {
 	case lifecycle.Exchange, lifecycle.Import:
 	case lifecycle.Issue, lifecycle.Refresh, lifecycle.Remember, lifecycle.StartDevice, lifecycle.Poll, lifecycle.CheckGrant:
-		if s.facts.RefreshRequest == s.record().RefreshRequest {
+		if s.facts.RefreshRequest == s.record().RefreshRequest && !s.returned(action) {
 			return nil
 		}
 	case lifecycle.Wait, lifecycle.VerifyMark, lifecycle.Revoke, lifecycle.Release, lifecycle.Identify, lifecycle.Settle,

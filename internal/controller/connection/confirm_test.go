@@ -60,6 +60,30 @@ func TestConfirm(t *testing.T) {
 	}
 }
 
+func TestConfirmReturnedInput(t *testing.T) {
+	cached, next := asking("uid-1", 1, "two"), asking("uid-1", 2, "two")
+	for _, row := range []struct {
+		name, input string
+		live        *v1alpha1.OAuthConnection
+		behind      bool
+		reason      string
+	}{
+		{"the last code in another version of its Secret", "second", nil, false, "it does not follow from the connection: no read"},
+		{"a former code that was put back", "first", cached, false, "the spec is still the newest"},
+		{"a former code of a former spec", "first", next, true, "whoever sees the newest spec would take the note back, again and again"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := scopeOf(cached, "two")
+			s.facts.Record.SpentInput, s.facts.Record.SpentBefore = "second", []string{"first"}
+			s.facts.Input = lifecycle.Input{State: lifecycle.InputPresent, Hash: row.input}
+			err := New(Options{Live: liveWith(t, row.live)}).confirm(t.Context(), s, lifecycle.Remember)
+			if behind := errors.Is(err, errBehind); behind != row.behind || (err != nil && !behind) {
+				t.Errorf("confirm = %v, want behind %v: %s", err, row.behind, row.reason)
+			}
+		})
+	}
+}
+
 func liveWith(t *testing.T, connection *v1alpha1.OAuthConnection) client.Reader {
 	t.Helper()
 	scheme := runtime.NewScheme()
