@@ -156,7 +156,9 @@ func TestDevicePollsKeepTheirDistance(t *testing.T) {
 func TestDecideDevice(t *testing.T) {
 	denied := lifecycle.Failed(waiting(), polling(lifecycle.Poll, issued()),
 		lifecycle.Refusal{Concern: lifecycle.ConcernsGrant, Reason: v1alpha1.ReasonAccessDenied, Message: "access_denied"}, never(), issued())
-	gone := func(r *lifecycle.Record) { r.Standing = &lifecycle.Standing{State: lifecycle.StandingDeleted, At: issued()} }
+	gone := func(r *lifecycle.Record) {
+		r.Standing = &lifecycle.Standing{State: lifecycle.StandingDeleted, At: issued()}
+	}
 	devised := func(r *lifecycle.Record) { r.GrantType, r.SpentInput, r.InputVersion = lifecycle.DeviceCode, "", "" }
 	polledAt := func(at time.Duration) func(*lifecycle.Facts) {
 		return func(f *lifecycle.Facts) { f.LastPollAt = after(at) }
@@ -207,6 +209,6 @@ func TestDescribeDoubted(t *testing.T) {
 	const granted = "True GrantHeld"
 	runDescriptions(t, []description{
 		{name: "being renewed", facts: about(held(doubted)), publication: published(), phase: lifecycle.Active, ready: "False Progressing", authorized: granted, reconciling: true, next: due(held()), says: []string{"works no more"}, reason: "it does not work"},
-		{name: "provider away", facts: about(held(doubted, failing(unavailable(50 * time.Minute)))), now: 49 * time.Minute, publication: published(), phase: lifecycle.Active, ready: "False ProviderUnavailable", authorized: granted, reconciling: true, next: 50 * time.Minute, says: []string{"works no more", "503"}, reason: "nor does it then"},
+		{name: "provider away", facts: about(held(doubted, failing(unavailable(50*time.Minute)))), now: 49 * time.Minute, publication: published(), phase: lifecycle.Active, ready: "False ProviderUnavailable", authorized: granted, reconciling: true, next: 50 * time.Minute, says: []string{"works no more", "503"}, reason: "nor does it then"},
 	})
 }

@@ -146,7 +146,9 @@ func (w *world) extended(t *testing.T, o harness.Options) *hostile.Server {
 }
 
 // issues counts requests with a grant type that needs no person.
-func issues(server provider, grantType string) int { return server.Count(record.Filter{GrantType: grantType}) }
+func issues(server provider, grantType string) int {
+	return server.Count(record.Filter{GrantType: grantType})
+}
 
 // belongsTo wants the token in the Secret to be an account's.
 func (s *subject) belongsTo(t *testing.T, server *hostile.Server, account string) {
