@@ -110,7 +110,7 @@ func (r *Record) obtain(before *Record, call Call, t Tokens) {
 	if r.RefreshToken.IsEmpty() && !before.AccessToken.Equal(r.AccessToken) {
 		r.Previous = before.AccessToken
 	}
-	r.countRotation(call.Action, old)
+	r.countRotation(call.Action, before)
 }
 
 // authorize notes that a code, an import or a device code has brought the grant.
@@ -137,11 +137,13 @@ func (r *Record) inherit(before *Record) {
 }
 
 // countRotation keeps the refresh token that an authorization replaced, and learns from refreshes whether the provider
-// rotates.
-func (r *Record) countRotation(action Action, old sensitive.String) {
+// rotates. Without a refresh token it is the access token that is exchanged, and replaced.
+func (r *Record) countRotation(action Action, before *Record) {
+	old := before.RefreshToken
 	changed := !old.IsEmpty() && !r.RefreshToken.Equal(old)
+	exchanged := old.IsEmpty() && !r.AccessToken.Equal(before.AccessToken)
 	switch {
-	case action == Refresh && changed:
+	case action == Refresh && (changed || exchanged):
 		r.Unrotated = 0
 	case action == Refresh:
 		r.Unrotated++

@@ -173,6 +173,23 @@ func TestRotationIsLearned(t *testing.T) {
 	}
 }
 
+// TestRotationOfAccessTokensIsLearned : where the access token itself is exchanged, a new one means that the provider may
+// keep book of them; that no refresh token comes proves nothing.
+func TestRotationOfAccessTokensIsLearned(t *testing.T) {
+	r := held(noRefreshToken)
+	for i, tc := range []struct {
+		answered string
+		want     int
+	}{{"access-2", 0}, {"access-3", 0}, {"access-3", 1}, {"access-3", 2}, {"access-4", 0}} {
+		tokens := answer("", issued())
+		tokens.AccessToken = sensitive.New(tc.answered)
+		r = lifecycle.Succeeded(r, calling(lifecycle.Refresh, issued()), tokens, issued())
+		if r.Unrotated != tc.want {
+			t.Errorf("after answer %d (%q): %d refreshes without rotation, want %d", i, tc.answered, r.Unrotated, tc.want)
+		}
+	}
+}
+
 func TestTransientBackoff(t *testing.T) {
 	r, now := held(), issued()
 	for i, base := range []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300, 300, 300, 300, 300, 300, 300, 300} {

@@ -28,7 +28,7 @@ type Record struct {
 	Previous sensitive.String
 	// AuthorizedAt and RefreshedAt are when tokens last came by authorization and by any other way.
 	FirstAuthorizedAt, AuthorizedAt, RefreshedAt time.Time
-	// Refreshes without a new refresh token, in a row.
+	// Refreshes in a row that brought no new one of what they were made with: the refresh token, or the access token.
 	Unrotated int
 
 	// Inputs are the values of spec.inputs that the grant was obtained with: a deletion needs them when the connection has
