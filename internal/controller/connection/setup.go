@@ -156,6 +156,9 @@ func (r *Reconciler) ofApplication(ctx context.Context, object client.Object) []
 }
 
 func (r *Reconciler) ofNamespace(ctx context.Context, namespace *metav1.PartialObjectMetadata) []reconcile.Request {
+	if !r.Watched(namespace.Name) {
+		return nil // Its connections are not in the cache, which says so with an error.
+	}
 	return r.list(ctx, client.InNamespace(namespace.Name))
 }
 
@@ -179,6 +182,9 @@ func (r *Reconciler) ofOwnSecret(ctx context.Context, object client.Object) []re
 // dependents are the connections whose tokens are made from that of another one (namespace/name).
 func (r *Reconciler) dependents(ctx context.Context, key string) []reconcile.Request {
 	namespace, name, _ := strings.Cut(key, "/")
+	if !r.Watched(namespace) {
+		return nil
+	}
 	return r.list(ctx, &client.ListOptions{Namespace: namespace, FieldSelector: fields.OneTermEqualSelector(indexByConnection, name)})
 }
 
