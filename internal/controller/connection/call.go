@@ -324,13 +324,17 @@ func refusalOf(err error) lifecycle.Refusal {
 		Message: failure.Error(), RetryAfter: failure.RetryAfter, OutcomeUnknown: failure.Sent == oauth.Unknown,
 	}
 	switch failure.Concern {
+	case oauth.ConcernApplication:
+		refusal.Concern, refusal.Unauthorized = lifecycle.ConcernsClient, failure.Code != "invalid_client"
+		if failure.Sent == oauth.NotSent {
+			// The provider has refused nobody: what this connection adds to the request does not fit. Others go on.
+			refusal.Concern, refusal.Unauthorized, refusal.Reason = lifecycle.ConcernsSetup, false, v1alpha1.ReasonInvalidConfiguration
+		}
 	case oauth.ConcernGrant:
 		refusal.Concern = lifecycle.ConcernsGrant
 		if failure.Code == "access_denied" {
 			refusal.Reason = v1alpha1.ReasonAccessDenied
 		}
-	case oauth.ConcernApplication:
-		refusal.Concern, refusal.Unauthorized = lifecycle.ConcernsClient, failure.Code != "invalid_client"
 	case oauth.ConcernRefused:
 		refusal.Concern = lifecycle.ConcernsUnclear
 	case oauth.ConcernTransient:

@@ -35,6 +35,10 @@ func TestRefusalOf(t *testing.T) {
 			"a busy provider", &oauth.Error{Concern: oauth.ConcernTransient, Status: 429, RetryAfter: time.Minute, Sent: oauth.Answered},
 			lifecycle.Refusal{Concern: lifecycle.ConcernsNobody, RetryAfter: time.Minute, Message: "HTTP 429 Too Many Requests"},
 		},
+		{
+			"a request that cannot be made", &oauth.Error{Concern: oauth.ConcernApplication, Description: "twice the same", Sent: oauth.NotSent},
+			lifecycle.Refusal{Concern: lifecycle.ConcernsSetup, Reason: "InvalidConfiguration", Message: "twice the same"},
+		},
 		{"something else", errors.New("token abc"), lifecycle.Refusal{Concern: lifecycle.ConcernsNobody, Message: "the call failed"}},
 	} {
 		if got := refusalOf(test.err); got != test.want {
