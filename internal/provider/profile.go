@@ -73,6 +73,29 @@ func (p *Profile) Values(given, captured map[string]string) (Values, error) {
 	return values, nil
 }
 
+// Fitting are the Values of what is acceptable of that: for tokens that were obtained with it, and that have to be ended
+// although the application has other rules now. What a request needs and does not find is that request's error.
+func (p *Profile) Fitting(given, captured map[string]string) Values {
+	values := Values{}
+	defined, err := define(p.Spec)
+	if err != nil {
+		return values
+	}
+	for name, value := range captured {
+		definition, known := defined[name]
+		if known && definition.input == nil && checkCaptured(defined, map[string]string{name: value}) == nil {
+			values[name] = value
+		}
+	}
+	for _, input := range p.Spec.Inputs {
+		name := string(input.Name)
+		if value, err := defined[name].choose(name, given[name]); err == nil {
+			values[name] = value
+		}
+	}
+	return values
+}
+
 // ApplicationValues are the values that are the same for all connections: the defaults of inputs. Requests that are made once
 // for an application (ListPage, ApplicationPage) use them.
 func (p *Profile) ApplicationValues() (Values, error) {

@@ -62,27 +62,22 @@ func (r *Reconciler) gather(ctx context.Context, connection *v1alpha1.OAuthConne
 	return s, nil
 }
 
-// gatherValues fills the placeholders of URLs and parameters: a grant that is being ended uses what it was obtained with.
+// gatherValues fills the placeholders of URLs and parameters. A grant that is being ended needs none of these: each token
+// is revoked with the values that it was obtained with.
 func (s *scope) gatherValues() {
 	if s.client == nil {
 		return
 	}
 	s.profile = s.client.Profile()
-	given, captured := map[string]string(nil), map[string]string(nil)
-	if s.connection != nil {
-		given = inputsOf(s.connection)
+	if s.connection == nil || !s.connection.DeletionTimestamp.IsZero() {
+		return
 	}
-	if record := s.facts.Record; record != nil {
-		captured = record.Captured
-		if record.Held() && (s.connection == nil || !s.connection.DeletionTimestamp.IsZero()) {
-			given = record.Inputs
-		}
+	captured := map[string]string(nil)
+	if s.facts.Record != nil {
+		captured = s.facts.Record.Captured
 	}
 	var err error
-	s.values, err = s.profile.Values(given, captured)
-	if err != nil && (s.connection == nil || !s.connection.DeletionTimestamp.IsZero()) {
-		s.values, err = s.profile.Values(given, nil) // A captured value that does not fit keeps no other token alive.
-	}
+	s.values, err = s.profile.Values(inputsOf(s.connection), captured)
 	if err != nil && s.facts.Blocked == nil {
 		s.facts.Blocked = &lifecycle.Verdict{Reason: v1alpha1.ReasonInvalidInputs, Message: "spec." + err.Error(), Stalled: true}
 	}

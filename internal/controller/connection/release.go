@@ -45,7 +45,7 @@ func revocability(s *scope) lifecycle.Revocability {
 	switch {
 	case s.client == nil:
 		return lifecycle.RevocableLater
-	case s.values == nil, !s.profile.Revocable(v1alpha1.TokenRefresh) && !s.profile.Revocable(v1alpha1.TokenAccess),
+	case !s.profile.Revocable(v1alpha1.TokenRefresh) && !s.profile.Revocable(v1alpha1.TokenAccess),
 		s.facts.Record.Revocable() && len(s.revocable(tokensToRevoke(s.facts.Record))) == 0:
 		return lifecycle.RevocableNever
 	}
@@ -88,7 +88,7 @@ func (r *Reconciler) revokeAll(
 	ctx context.Context, s *scope, transport http.RoundTripper, tokens []revocable,
 ) (refused []string, again *lifecycle.Refusal, err error) {
 	for _, token := range tokens {
-		request, err := s.profile.Revocation(token.kind, token.value, s.values)
+		request, err := s.profile.Revocation(token.kind, token.value, s.profile.Fitting(token.inputs, token.captured))
 		if err == nil {
 			request.Client, err = r.authenticate(ctx, s, request.Client, request.URL)
 		}
@@ -132,11 +132,13 @@ func (r *Reconciler) revokeLater(ctx context.Context, s *scope, refusal lifecycl
 	return err
 }
 
-// revocable is a token with what it is called.
+// revocable is a token with what it is called, and the values that it was obtained with: those of another account may lead
+// to another host.
 type revocable struct {
-	value sensitive.String
-	what  string
-	kind  v1alpha1.TokenKind
+	value            sensitive.String
+	what             string
+	kind             v1alpha1.TokenKind
+	inputs, captured map[string]string
 }
 
 func tokensToRevoke(record *lifecycle.Record) []revocable {
@@ -148,7 +150,7 @@ func tokensToRevoke(record *lifecycle.Record) []revocable {
 	for _, replaced := range record.Replaced {
 		all = append(all, revocable{value: replaced, what: "replaced refresh token", kind: v1alpha1.TokenRefresh})
 	}
-	return append(present(all), tokensOfCandidate(record.Candidate)...)
+	return append(present(all, record.Inputs, record.Captured), tokensOfCandidate(record.Candidate)...)
 }
 
 func tokensOfCandidate(candidate *lifecycle.Candidate) []revocable {
@@ -158,11 +160,16 @@ func tokensOfCandidate(candidate *lifecycle.Candidate) []revocable {
 	return present([]revocable{
 		{value: candidate.RefreshToken, what: "refresh token of a new authorization", kind: v1alpha1.TokenRefresh},
 		{value: candidate.AccessToken, what: "access token of a new authorization", kind: v1alpha1.TokenAccess},
-	})
+	}, candidate.Inputs, candidate.Captured)
 }
 
-func present(tokens []revocable) []revocable {
-	return slices.DeleteFunc(tokens, func(token revocable) bool { return token.value.IsEmpty() })
+// present leaves out tokens that are not there, and gives the others their values.
+func present(tokens []revocable, inputs, captured map[string]string) []revocable {
+	tokens = slices.DeleteFunc(tokens, func(token revocable) bool { return token.value.IsEmpty() })
+	for i := range tokens {
+		tokens[i].inputs, tokens[i].captured = inputs, captured
+	}
+	return tokens
 }
 
 // release ends a connection: its Secret, its record, and last its finalizer.
