@@ -32,6 +32,8 @@ E2E_TOOLS_IMAGE ?= oauth-operator-e2e-tools:$(VERSION)
 # A command that takes an image's name and brings the image to the cluster's nodes: "kind load docker-image". Empty where
 # the cluster can pull the images, or has them.
 E2E_IMAGE_LOAD ?=
+# Which story the demo tells: samples, or increase.
+DEMO ?= samples
 DEMO_FLAGS ?=
 
 ##@ General
@@ -127,10 +129,10 @@ bench: build controlplane ## Measure throughput, latency and memory (not a test;
 	cd test && $(GO) test -run '^$$' -bench . $(BENCH_FLAGS) ./bench/... ./crash
 
 .PHONY: demo
-demo: controlplane ## Run the whole story on a real control plane and a real OAuth server (DEMO_FLAGS=--hold to look around).
+demo: controlplane ## Run the whole story on a real control plane (DEMO=increase: another one; DEMO_FLAGS=--hold to look around).
 	@hack/progress.sh "building the operator" $(MAKE) build
 	@hack/progress.sh "building the demo" $(GO) -C test build -o $(BIN)/demo ./demo
-	@exec $(BIN)/demo $(DEMO_FLAGS)
+	@exec $(BIN)/demo --play=$(DEMO) $(DEMO_FLAGS)
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Lint both modules; the package table is enforced here.

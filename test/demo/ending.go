@@ -62,11 +62,8 @@ func (s *story) uninstall(ctx context.Context) error {
 	// What the reader has deleted meanwhile has told of its end by now, if there was a namespace left to tell it in.
 	waiting := slices.DeleteFunc([]string{batchConnection, importing}, func(name string) bool { return s.state.connections[name] == nil })
 	for _, namespace := range []string{platformNamespace, teamNamespace} {
-		s.out.command("kubectl delete oauthapplications,oauthconnections --all --namespace %s", namespace)
-		for _, all := range []client.Object{&v1alpha1.OAuthApplication{}, &v1alpha1.OAuthConnection{}} {
-			if err := s.client.DeleteAllOf(ctx, all, client.InNamespace(namespace)); err != nil {
-				return fmt.Errorf("delete all in %s: %w", namespace, err)
-			}
+		if err := s.deleteAll(ctx, namespace); err != nil {
+			return err
 		}
 	}
 	err := s.await(ctx, "the end of all connections and applications", func() bool {
@@ -80,6 +77,17 @@ func (s *story) uninstall(ctx context.Context) error {
 		return err
 	}
 	return s.nothingKept(ctx)
+}
+
+// deleteAll deletes the objects of both kinds of a namespace.
+func (s *story) deleteAll(ctx context.Context, namespace string) error {
+	s.out.command("kubectl delete oauthapplications,oauthconnections --all --namespace %s", namespace)
+	for _, all := range []client.Object{&v1alpha1.OAuthApplication{}, &v1alpha1.OAuthConnection{}} {
+		if err := s.client.DeleteAllOf(ctx, all, client.InNamespace(namespace)); err != nil {
+			return fmt.Errorf("delete all in %s: %w", namespace, err)
+		}
+	}
+	return nil
 }
 
 // nothingWorks asks the OAuth server about all that it has ever issued. Earlier tokens of crm-batch are left out: a

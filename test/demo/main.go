@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command demo tells the product's story on one machine and without a cluster: a real control plane, a real OAuth server
-// (fosite), the operator's own binary under the permissions of its installation, and the samples of config/samples. It
-// prints what a person at a terminal would see, checks each step, and ends everything that it started.
+// Command demo tells the product's story on one machine and without a cluster: a real control plane, an OAuth server, the
+// operator's own binary under the permissions of its installation, and the samples of config/samples. It prints what a
+// person at a terminal would see, checks each step, and ends everything that it started.
 package main
 
 import (
@@ -10,19 +10,23 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
 
 func main() {
 	hold := flag.Bool("hold", false, "before the deletions, wait for Enter or Ctrl-C and let the reader look around with kubectl")
+	play := flag.String("play", "samples", "what to show: samples (on fosite, a real OAuth server), or increase (on a server with Increase's API)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	out, started := newConsole(os.Stdout), time.Now()
-	err := run(ctx, out, *hold)
+	err := run(ctx, out, *play, *hold)
 	switch {
 	case err == nil:
 		out.say("\ndemo: done in %.0f s", time.Since(started).Seconds())
@@ -35,10 +39,31 @@ func main() {
 	}
 }
 
+// play is one story with the servers that it needs.
+type play struct {
+	// servers says what else there is besides control plane and operator.
+	servers string
+	// serve starts them.
+	serve func(*stage, *console) error
+	// parts are told one after the other.
+	parts func(*story) []func(context.Context) error
+}
+
+func plays() map[string]play {
+	return map[string]play{
+		"samples":  {servers: "an OAuth server", serve: (*stage).startProvider, parts: (*story).ofSamples},
+		"increase": {servers: "a server with Increase's API", serve: (*stage).startIncrease, parts: ofIncrease},
+	}
+}
+
 // run tells the story between raising the stage and striking it, which happens however the story ends.
-func run(ctx context.Context, out *console, hold bool) (err error) {
-	out.step("A control plane, an OAuth server, and the operator")
-	stage, err := raise(ctx, out)
+func run(ctx context.Context, out *console, name string, hold bool) (err error) {
+	chosen, ok := plays()[name]
+	if !ok {
+		return fmt.Errorf("there is no demo %q; there are: %s", name, strings.Join(slices.Sorted(maps.Keys(plays())), ", "))
+	}
+	out.step("A control plane, " + chosen.servers + ", and the operator")
+	stage, err := raise(ctx, out, chosen.serve)
 	if err != nil {
 		return err
 	}
@@ -47,7 +72,7 @@ func run(ctx context.Context, out *console, hold bool) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := story.tell(stage.alive); err != nil {
+	if err := story.tell(stage.alive, chosen.parts(story)); err != nil {
 		return errors.Join(err, stage.operator.lastWords(err))
 	}
 	return nil

@@ -3,12 +3,17 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -42,6 +47,27 @@ func readSamples(root string) (samples, error) {
 		all = append(all, object)
 	}
 	return all, nil
+}
+
+// readManifest reads the objects of one file below config/samples.
+func readManifest(root, name string) (samples, error) {
+	path := filepath.Join(samplesDirectory, name)
+	content, err := os.ReadFile(filepath.Join(root, path))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	var all samples
+	for documents := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(content), len(content)); ; {
+		object := &unstructured.Unstructured{}
+		switch err := documents.Decode(&object.Object); {
+		case errors.Is(err, io.EOF):
+			return all, nil
+		case err != nil:
+			return nil, fmt.Errorf("read %s: %w", path, err)
+		case len(object.Object) > 0:
+			all = append(all, object)
+		}
+	}
 }
 
 // find returns an object by kind and name.

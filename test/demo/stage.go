@@ -17,6 +17,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/internal/testenv"
 	"github.com/oauth-operator/oauth-operator/test/servers/fositeserver"
 	"github.com/oauth-operator/oauth-operator/test/servers/harness"
+	"github.com/oauth-operator/oauth-operator/test/servers/increase"
 )
 
 // tokenLifetime is that of access tokens: short, so that refreshes can be seen.
@@ -25,9 +26,11 @@ const tokenLifetime = 12 * time.Second
 // stage is all that the story needs. Whatever of it has started is ended by strike.
 type stage struct {
 	plane    *testenv.Environment
-	provider *provider
 	operator *operator
 	samples  samples
+	// provider is there for the samples, increase for those of Increase.
+	provider *provider
+	increase *increase.Server
 	// kubeconfig is an administrator's, for the reader.
 	kubeconfig string
 	// alive ends with the demo, and with the operator.
@@ -37,18 +40,18 @@ type stage struct {
 }
 
 // raise starts everything, or ends what it had started.
-func raise(ctx context.Context, out *console) (*stage, error) {
+func raise(ctx context.Context, out *console, serve func(*stage, *console) error) (*stage, error) {
 	s := &stage{}
 	alive, fail := context.WithCancelCause(ctx)
 	s.alive = alive
 	s.ends = append(s.ends, func() error { fail(context.Canceled); return nil })
-	if err := s.start(out, fail); err != nil {
+	if err := s.start(out, serve, fail); err != nil {
 		return nil, errors.Join(err, s.strike())
 	}
 	return s, nil
 }
 
-func (s *stage) start(out *console, fail context.CancelCauseFunc) error {
+func (s *stage) start(out *console, serve func(*stage, *console) error, fail context.CancelCauseFunc) error {
 	started := time.Now()
 	plane, stop, err := testenv.StartMain(testenv.Options{})
 	if err != nil {
@@ -65,7 +68,7 @@ func (s *stage) start(out *console, fail context.CancelCauseFunc) error {
 		return err
 	}
 	out.say("control plane   etcd and kube-apiserver at %s, RBAC on, both kinds installed (%.1f s)", strings.TrimSuffix(plane.Config.Host, "/"), time.Since(started).Seconds())
-	if err := s.startProvider(out); err != nil {
+	if err := serve(s, out); err != nil {
 		return err
 	}
 	return s.startOperator(directory, out, fail)

@@ -4,7 +4,9 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -57,11 +59,16 @@ func newStory(stage *stage, out *console, hold bool) (*story, error) {
 	return s, nil
 }
 
-func (s *story) tell(ctx context.Context) error {
-	s.out.say("\nLines with $ are what you would type. The demo does the same through the API server, whose tables and events these are.")
-	for _, part := range []func(context.Context) error{
+// ofSamples is the story of config/samples.
+func (s *story) ofSamples() []func(context.Context) error {
+	return []func(context.Context) error{
 		s.applySamples, s.exchange, s.importGrant, s.refresh, s.repair, s.suspend, s.lookAround, s.revoke, s.uninstall, s.measure,
-	} {
+	}
+}
+
+func (s *story) tell(ctx context.Context, parts []func(context.Context) error) error {
+	s.out.say("\nLines with $ are what you would type. The demo does the same through the API server, whose tables and events these are.")
+	for _, part := range parts {
 		err := part(ctx)
 		if err != nil && ctx.Err() != nil {
 			return context.Cause(ctx) // Whatever failed, failed because of it.
@@ -151,6 +158,19 @@ func (s *story) give(ctx context.Context, name string, data map[string]string) e
 	return nil
 }
 
+// replace changes what a Secret holds.
+func (s *story) replace(ctx context.Context, name string, data map[string]string) error {
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: teamNamespace, Name: name}}
+	patch, err := json.Marshal(map[string]any{"stringData": data})
+	if err != nil {
+		return fmt.Errorf("change Secret %s: %w", name, err)
+	}
+	if err := s.client.Patch(ctx, secret, client.RawPatch(client.Merge.Type(), patch)); err != nil {
+		return fmt.Errorf("change Secret %s: %w", name, err)
+	}
+	return nil
+}
+
 // showSecret prints what is no credential, decoded, and of the token its length.
 func (s *story) showSecret(secret *corev1.Secret) {
 	s.out.command("kubectl get secret %s --namespace %s --output yaml   # decoded, in part", secret.Name, teamNamespace)
@@ -163,7 +183,7 @@ func (s *story) showSecret(secret *corev1.Secret) {
 		if key == v1alpha1.SecretKeyAccessToken {
 			value = fmt.Sprintf("[redacted, %d bytes]", len(value))
 		}
-		s.out.say("    %s: %s", key, value)
+		s.out.say("    %s: %s", key, cmp.Or(value, `""`))
 	}
 	if len(secret.OwnerReferences) > 0 {
 		s.out.say("  owner: %s %s", secret.OwnerReferences[0].Kind, secret.OwnerReferences[0].Name)
@@ -283,15 +303,22 @@ func (s *story) suspend(ctx context.Context) error {
 
 // lookAround stops the story until the reader has seen enough.
 func (s *story) lookAround(ctx context.Context) error {
+	return s.pause(ctx, func() {
+		s.out.say("Issuer %s, client id %s. For a code, make $verifier and $challenge as the README says; the server consents at once:",
+			s.stage.provider.URL, s.stage.provider.client.ID)
+		s.out.say("\n  curl -s -o /dev/null -w '%%{redirect_url}\\n' "+
+			`"%s&state=$(openssl rand -hex 8)&code_challenge=$challenge&code_challenge_method=S256"`, s.stage.provider.authorizeURL())
+	})
+}
+
+// pause waits for the reader, if that was asked for; hints says what there is to try.
+func (s *story) pause(ctx context.Context, hints func()) error {
 	if !s.hold {
 		return nil
 	}
 	s.out.step("Look around")
 	s.out.say("In another terminal: export KUBECONFIG=%s", s.stage.kubeconfig)
-	s.out.say("Issuer %s, client id %s. For a code, make $verifier and $challenge as the README says; the server consents at once:",
-		s.stage.provider.URL, s.stage.provider.client.ID)
-	s.out.say("\n  curl -s -o /dev/null -w '%%{redirect_url}\\n' "+
-		`"%s&state=$(openssl rand -hex 8)&code_challenge=$challenge&code_challenge_method=S256"`, s.stage.provider.authorizeURL())
+	hints()
 	s.out.say("\nPress Enter to go on with the deletions; Ctrl-C ends everything.")
 	s.out.quiet = true
 	defer func() { s.out.quiet = false }()
