@@ -325,8 +325,10 @@ func increaseScopes(t *testing.T, w *world) {
 		method  string
 		want    int
 	}{
-		{reader, http.MethodGet, http.StatusOK}, {reader, http.MethodPost, http.StatusForbidden},
-		{writer, http.MethodGet, http.StatusOK}, {writer, http.MethodPost, http.StatusOK},
+		{reader, http.MethodGet, http.StatusOK},
+		{reader, http.MethodPost, http.StatusForbidden},
+		{writer, http.MethodGet, http.StatusOK},
+		{writer, http.MethodPost, http.StatusOK},
 	} {
 		if got := p.api(t, test.subject, test.method); got != test.want {
 			t.Errorf("%s of %s: HTTP status %d, want %d", test.method, test.subject.name, got, test.want)
