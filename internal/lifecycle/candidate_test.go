@@ -100,6 +100,22 @@ func TestOldGrantLivesOnMeanwhile(t *testing.T) {
 	}
 }
 
+// TestNoCodeWaitsForACandidate : a code lives for a minute, and a candidate may wait for an hour.
+func TestNoCodeWaitsForACandidate(t *testing.T) {
+	now := after(2 * time.Minute)
+	unknown := lifecycle.NotIdentified(proposed(""), "HTTP 503 Service Unavailable", time.Hour, now)
+	refused := lifecycle.CandidateNotRevoked(lifecycle.Settled(lifecycle.Identified(proposed(""), "bob", nil), now), time.Hour, now)
+	for name, r := range map[string]*lifecycle.Record{"unknown": unknown, "refused": refused} {
+		mustDecide(t, about(r, code("newer"), identifiable), now, act(lifecycle.Exchange), name+": another code has come")
+		mustDecide(t, about(r, code("new"), identifiable, requesting(asked)), now, act(lifecycle.Refresh), name+": a refresh is requested")
+		next := lifecycle.Succeeded(r, lifecycle.Call{Action: lifecycle.Exchange, ID: "attempt-2", InputHash: "newer"}, answer("refresh-3", now), now)
+		mustHold(t, "candidate", next.Candidate.RefreshToken, "refresh-3")
+		if !slices.Equal(reveal(next.Replaced), []string{"refresh-2"}) {
+			t.Errorf("%s: replaced %v: what came before is left to the deletion", name, reveal(next.Replaced))
+		}
+	}
+}
+
 func TestCandidateIsRevokedWithItsConnection(t *testing.T) {
 	r := proposed("")
 	r.AccessToken, r.RefreshToken = never(), never()

@@ -122,15 +122,23 @@ func proposed(f Facts, now time.Time) *Decision {
 	c := f.Record.Candidate
 	switch {
 	case c.Refused && now.Before(c.NextAttemptAt):
-		return f.meanwhile(&Decision{Action: Wait, At: c.NextAttemptAt}, now)
+		return f.beside(&Decision{Action: Wait, At: c.NextAttemptAt}, now)
 	case c.Refused:
 		return &Decision{Action: RevokeCandidate}
 	case c.Subject != "" || c.Lookup.Done || !f.Identifiable || c.AccessToken.IsEmpty():
 		return &Decision{Action: Settle}
 	case now.Before(c.Lookup.NextAttemptAt):
-		return f.meanwhile(&Decision{Action: Wait, At: c.Lookup.NextAttemptAt}, now)
+		return f.beside(&Decision{Action: Wait, At: c.Lookup.NextAttemptAt}, now)
 	}
 	return &Decision{Action: Identify}
+}
+
+// beside does what cannot wait for a candidate that waits itself: another code, which lives for a minute, or a request.
+func (f Facts) beside(d *Decision, now time.Time) *Decision {
+	if other := f.first(now, unsent, requested); other.Action != Wait {
+		return &other
+	}
+	return f.meanwhile(d, now)
 }
 
 // unsent looks for a code or a refresh token that was not used yet.
@@ -171,7 +179,7 @@ func known(f Facts, _ time.Time) *Decision {
 
 // device leads a person through a device authorization while there is no grant that works.
 func device(f Facts, now time.Time) *Decision {
-	if f.GrantType != DeviceCode || (f.Record.Held() && !f.over(now)) {
+	if f.GrantType != DeviceCode || (f.Record.Held() && (!f.over(now) || f.mayRevive())) {
 		return nil
 	}
 	failure, r := f.inputFailure(), f.Record
@@ -185,7 +193,7 @@ func device(f Facts, now time.Time) *Decision {
 	case r.Device.abandoned(now):
 		return &Decision{Action: Wait}
 	case !now.Before(r.Device.ExpiresAt):
-		return f.deviceAttempt(StartDevice, time.Time{}, now)
+		return f.deviceAttempt(StartDevice, r.Device.replaceable(), now)
 	}
 	d := f.deviceAttempt(Poll, latest(r.Device.StartedAt, f.LastPollAt).Add(r.Device.Interval), now)
 	if d.Action == Wait {
@@ -205,6 +213,12 @@ func (f Facts) deviceAttempt(action Action, at, now time.Time) *Decision {
 // over tells that a grant that is held works no more, and nothing but a new authorization will help.
 func (f Facts) over(now time.Time) bool {
 	return f.Record.Gone() || (f.Record.Failure != nil && f.Record.Failure.Terminal) || f.lapsed(now)
+}
+
+// mayRevive tells that a refresh token that was never condemned is worth another attempt before a person is asked.
+func (f Facts) mayRevive() bool {
+	failure := f.Record.Failure
+	return failure != nil && failure.Terminal && !f.Record.Gone() && f.reconsiders(failure)
 }
 
 // requested answers a refresh request: it overrides every backoff, but not suspension.
@@ -347,9 +361,9 @@ func (f Facts) renewal(now time.Time) Action {
 		return Wait
 	case f.GrantType.issues():
 		return Issue
-	case !r.RefreshToken.IsEmpty():
-		return Refresh
-	case f.RenewsByAccessToken && !r.AccessToken.IsEmpty() && !r.Expiry.Passed(now):
+	case f.RenewsByAccessToken && (r.AccessToken.IsEmpty() || r.Expiry.Passed(now)):
+		return Wait
+	case f.RenewsByAccessToken, !r.RefreshToken.IsEmpty():
 		return Refresh
 	}
 	return Wait

@@ -400,3 +400,13 @@ func TestDecideInputs(t *testing.T) {
 		{"a person's grant", about(held(of("a")), tenant("b")), 0, wait(hour), "nobody has authorized for the other inputs"},
 	})
 }
+
+// TestRenewalByAccessToken : a refresh token is never sent where access tokens are exchanged, so it renews nothing.
+func TestRenewalByAccessToken(t *testing.T) {
+	byAccess := func(f *lifecycle.Facts) { f.RenewsByAccessToken = true }
+	runDecisions(t, []decision{
+		{"due", about(held(), byAccess), 50 * time.Minute, act(lifecycle.Refresh), "the access token works"},
+		{"too late", about(held(), byAccess), time.Hour, wait(), "an expired token cannot be exchanged"},
+		{"too late, a request", about(held(), byAccess, requesting(asked)), time.Hour, act(lifecycle.Remember), "there is nothing to send"},
+	})
+}

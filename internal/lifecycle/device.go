@@ -9,6 +9,12 @@ func (d *Device) abandoned(now time.Time) bool {
 	return !now.Before(d.ExpiresAt) && now.Sub(d.Since) >= devicePatience
 }
 
+// replaceable is when another code may be asked for: at first when this one has expired, and later a minute after it was
+// asked for, where a provider calls each code expired that it has just given.
+func (d *Device) replaceable() time.Time {
+	return d.StartedAt.Add(min(d.StartedAt.Sub(d.Since), deviceDistance))
+}
+
 // DeviceStarted returns the record with a new device authorization. It counts as asked for since the one before, unless
 // somebody asked for it or that one ended otherwise.
 func DeviceStarted(r *Record, d Device, request string) *Record {

@@ -126,6 +126,27 @@ func TestDeviceCodesAreReplacedForAnHour(t *testing.T) {
 	}
 }
 
+// TestDeviceCodesThatAreNoneAreNotReplacedInALoop : some providers refuse a code as soon as they have given it.
+func TestDeviceCodesThatAreNoneAreNotReplacedInALoop(t *testing.T) {
+	d := &devices{t: t, facts: about(nil, byDevice), now: issued(), lifetime: 10 * time.Minute, answer: always("expired_token")}
+	d.run(after(30 * time.Second))
+	if d.started < 3 {
+		t.Errorf("%d codes in half a minute: the first ones are replaced at once", d.started)
+	}
+	d.run(after(24 * time.Hour))
+	if most := 70; d.started > most {
+		t.Errorf("%d codes, want %d at most", d.started, most)
+	}
+}
+
+// TestARefreshEndsADeviceAuthorization : nobody has to type anything any more.
+func TestARefreshEndsADeviceAuthorization(t *testing.T) {
+	r := lifecycle.Succeeded(held(invited, failing(rejected())), calling(lifecycle.Refresh, after(time.Minute)), answer("refresh-2", after(time.Minute)), after(time.Minute))
+	if r.Device != nil {
+		t.Errorf("%+v", r.Device)
+	}
+}
+
 // TestDevicePollsKeepTheirDistance : by the interval, by slow_down, and by backoff while the provider is away.
 func TestDevicePollsKeepTheirDistance(t *testing.T) {
 	for answer, distances := range map[string][]time.Duration{
@@ -176,6 +197,8 @@ func TestDecideDevice(t *testing.T) {
 		{"suspended", about(waiting(), byDevice, suspended), time.Minute, wait(), "nobody is asked"},
 		{"held", about(held(devised), byDevice), time.Minute, wait(due(held())), "no person is needed"},
 		{"held, refused", about(held(devised, failing(refused())), byDevice), time.Minute, act(lifecycle.StartDevice), "a person has to authorize again"},
+		{"held, given up", about(held(devised, failing(rejected())), byDevice), time.Minute, act(lifecycle.StartDevice), "a person can authorize again"},
+		{"held, given up, reconfigured", about(held(devised, invited, failing(rejected())), byDevice, reconfigured), time.Minute, act(lifecycle.Refresh), "the refresh token may be good"},
 		{"held, gone", about(held(devised, gone), byDevice), time.Minute, act(lifecycle.StartDevice), "a person has to authorize again"},
 		{"held, lapsed", about(held(devised, noRefreshToken), byDevice), time.Hour, act(lifecycle.StartDevice), "a person has to authorize again"},
 		{"a failing provider", about(waiting(failingInput(onInput("device", unavailable(time.Minute)))), byDevice), 30 * time.Second, wait(time.Minute), "backs off"},

@@ -90,7 +90,7 @@ func Succeeded(r *Record, call Call, t Tokens, now time.Time) *Record {
 
 // obtain takes tokens over.
 func (r *Record) obtain(before *Record, call Call, t Tokens) {
-	r.Failure, r.Standing = nil, nil
+	r.Failure, r.Standing, r.Device = nil, nil, nil
 	old := before.RefreshToken
 	r.Tokens, r.Inputs = t, call.Inputs
 	if r.RefreshToken.IsEmpty() && call.Action != Issue {
@@ -133,6 +133,9 @@ func (r *Record) inherit(before *Record) {
 	}
 	if len(r.Scopes) == 0 {
 		r.Scopes = before.Scopes
+	}
+	if r.Lookup.Done {
+		r.IDToken = sensitive.String{}
 	}
 }
 

@@ -622,3 +622,14 @@ func TestRefreshProvesInputs(t *testing.T) {
 		t.Errorf("inputs are %v, and were %v", next.Inputs, r.Inputs)
 	}
 }
+
+// TestKnownAccountsNeedNoIDToken : a refresh brings another one each time, and nobody would ever read it.
+func TestKnownAccountsNeedNoIDToken(t *testing.T) {
+	for done, want := range map[bool]string{true: "", false: "id-2"} {
+		r := held(func(r *lifecycle.Record) { r.Lookup.Done = done })
+		tokens := answer("refresh-2", after(time.Minute))
+		tokens.IDToken = sensitive.New("id-2")
+		got := lifecycle.Succeeded(r, calling(lifecycle.Refresh, after(time.Minute)), tokens, after(time.Minute))
+		mustHold(t, "ID token", got.IDToken, want)
+	}
+}

@@ -30,7 +30,8 @@ const (
 	transientLimit     = 5 * time.Minute
 	revocationLimit    = 30 * time.Second
 	backoffJitterShare = 0.20
-	devicePatience     = time.Hour // for which device codes that expire are replaced by themselves
+	devicePatience     = time.Hour   // for which device codes that expire are replaced by themselves
+	deviceDistance     = time.Minute // between two device codes that were asked for in vain, at most
 	slowDown           = 5 * time.Second
 	candidateAttempts  = 5 // to revoke what was refused
 )

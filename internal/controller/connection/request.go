@@ -61,7 +61,7 @@ func (s *scope) grantTypeOf(action lifecycle.Action) string {
 	case lifecycle.Issue:
 		return s.issuedType()
 	case lifecycle.Refresh:
-		if s.facts.RenewsByAccessToken && s.facts.Record != nil && s.facts.Record.RefreshToken.IsEmpty() {
+		if s.facts.RenewsByAccessToken {
 			return s.profile.Spec.TokenRequest.Refresh.GrantType
 		}
 	default:
@@ -97,6 +97,9 @@ func (s *scope) nextGrantType() string {
 			return grantTypeDevice
 		}
 	case lifecycle.RefreshToken:
+		if unsent {
+			return s.grantTypeOf(lifecycle.Import)
+		}
 	}
 	return s.grantTypeOf(lifecycle.Refresh)
 }
