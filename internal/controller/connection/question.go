@@ -111,83 +111,93 @@ func (s *scope) asksUserInfo(tokens *lifecycle.Tokens) bool {
 func (r *Reconciler) identify(ctx context.Context, s *scope, transport http.RoundTripper) error {
 	record := s.entry.Record
 	tokens := record.Unidentified()
-	subject := tokens.Subject
-	if subject == "" && !tokens.IDToken.IsEmpty() {
-		found, err := oauth.IDTokenSubject(tokens.IDToken, s.client.Issuer(), s.client.OAuth.ID, tokens.IssuedAt)
-		if err != nil {
-			s.log.Info("the ID token tells no subject", "cause", err.Error())
-		}
-		subject = found
+	subject, userInfo := s.knownSubject(tokens), s.profile.Spec.UserInfo
+	if !s.asksUserInfo(tokens) || (subject != "" && (userInfo == nil || len(userInfo.Capture) == 0)) {
+		return r.write(ctx, s, lifecycle.Identified(record, subject, nil))
 	}
-	captured := map[string]string(nil)
-	userInfo := s.profile.Spec.UserInfo
-	if s.asksUserInfo(tokens) && (subject == "" || (userInfo != nil && len(userInfo.Capture) > 0)) {
-		values, err := s.profile.Values(inputsOf(s.connection), tokens.Captured)
-		if err != nil {
-			return r.write(ctx, s, lifecycle.Identified(record, subject, nil))
-		}
-		answer, retry, err := r.userInfo(ctx, s, transport, tokens, values)
-		var problem *setupError
-		if errors.As(err, &problem) {
-			s.log.Info("the user info endpoint cannot be asked", "cause", problem.message)
-			return r.write(ctx, s, lifecycle.Identified(record, subject, nil))
-		}
-		if err != nil {
-			return err
-		}
-		if retry != nil {
-			return r.write(ctx, s, lifecycle.NotIdentified(record, retry.Error(), retry.RetryAfter, r.Clock.Now()))
-		}
-		captured = capturedOf(userInfo, answer)
-		if subject == "" {
-			subject = answer.Text(subjectPath(userInfo))
-		}
+	answer, err := r.userInfo(ctx, s, transport, tokens)
+	var failure *oauth.Error
+	switch {
+	case errors.As(err, &failure) && failure.Concern == oauth.ConcernTransient:
+		return r.write(ctx, s, lifecycle.NotIdentified(record, failure.Error(), failure.RetryAfter, r.Clock.Now()))
+	case err != nil:
+		s.log.Info("the user info endpoint cannot be asked", "cause", err.Error())
+		return r.write(ctx, s, lifecycle.Identified(record, subject, nil))
 	}
-	return r.write(ctx, s, lifecycle.Identified(record, subject, captured))
+	if subject == "" {
+		subject = subjectOf(userInfo, answer)
+	}
+	return r.write(ctx, s, lifecycle.Identified(record, subject, s.capturedOf(answer)))
 }
 
-// userInfo asks the user info endpoint. retry says that it has to be asked again; an answer that is no success tells
-// nothing.
-func (r *Reconciler) userInfo(
-	ctx context.Context, s *scope, transport http.RoundTripper, tokens *lifecycle.Tokens, values map[string]string,
-) (answer oauth.Resource, retry *oauth.Error, err error) {
-	request, ok, err := s.profile.UserInfo(tokens.AccessToken, values)
+// knownSubject is the account that the token response has named, itself or in its ID token.
+func (s *scope) knownSubject(tokens *lifecycle.Tokens) string {
+	if tokens.Subject != "" || tokens.IDToken.IsEmpty() {
+		return tokens.Subject
+	}
+	subject, err := oauth.IDTokenSubject(tokens.IDToken, s.client.Issuer(), s.client.OAuth.ID, tokens.IssuedAt)
+	if err != nil {
+		s.log.Info("the ID token tells no subject", "cause", err.Error())
+	}
+	return subject
+}
+
+// userInfo asks the user info endpoint with the values that the tokens were obtained with. An answer that is no success
+// tells nothing.
+func (r *Reconciler) userInfo(ctx context.Context, s *scope, transport http.RoundTripper, tokens *lifecycle.Tokens) (oauth.Resource, error) {
+	inputs := s.entry.Record.Inputs
+	if c := s.entry.Record.Candidate; c != nil && tokens == &c.Tokens {
+		inputs = c.Inputs
+	}
+	request, ok, err := s.profile.UserInfo(tokens.AccessToken, s.profile.Fitting(inputs, tokens.Captured))
 	if err != nil || !ok {
-		return oauth.Resource{}, nil, setup(err)
+		return oauth.Resource{}, err
 	}
 	started := r.Clock.Now()
-	answer, err = r.Caller.Get(ctx, transport, request)
+	answer, err := r.Caller.Get(ctx, transport, request)
 	result := "success"
 	if err != nil || answer.Status != http.StatusOK {
 		result = "failure"
 	}
 	r.Metrics.Call(s.applicationName(), string(lifecycle.Identify), result, r.Clock.Since(started))
-	if errors.As(err, &retry) {
-		return oauth.Resource{}, retry, nil
-	}
 	if err == nil && answer.Status != http.StatusOK {
 		s.log.Info("the user info endpoint does not answer", "status", answer.Status)
-		return oauth.Resource{}, nil, nil
+		return oauth.Resource{}, nil
 	}
-	return answer, nil, err
+	return answer, err
 }
 
-func subjectPath(spec *v1alpha1.UserInfoSpec) string {
-	if spec == nil || spec.Subject == "" {
-		return "$.sub"
+// maxSubject is the longest name of an account, in bytes.
+const maxSubject = 1 << 10
+
+func subjectOf(spec *v1alpha1.UserInfoSpec, answer oauth.Resource) string {
+	path := "$.sub"
+	if spec != nil && spec.Subject != "" {
+		path = string(spec.Subject)
 	}
-	return string(spec.Subject)
+	if subject := answer.Text(path); len(subject) <= maxSubject {
+		return subject
+	}
+	return ""
 }
 
-func capturedOf(spec *v1alpha1.UserInfoSpec, answer oauth.Resource) map[string]string {
-	if spec == nil {
+// capturedOf are the values that the application keeps of the user info. One that it would not accept is left out: what
+// needs it says so, and nothing else has to stop.
+func (s *scope) capturedOf(answer oauth.Resource) map[string]string {
+	if s.profile.Spec.UserInfo == nil {
 		return nil
 	}
 	captured := map[string]string{}
-	for _, capture := range spec.Capture {
-		if value := answer.Text(string(capture.Path)); value != "" {
-			captured[string(capture.Name)] = value
+	for _, capture := range s.profile.Spec.UserInfo.Capture {
+		name, value := string(capture.Name), answer.Text(string(capture.Path))
+		if value == "" {
+			continue
 		}
+		if err := s.profile.CheckCaptured(map[string]string{name: value}); err != nil {
+			s.log.Info("a value of the user info is not kept", "cause", err.Error())
+			continue
+		}
+		captured[name] = value
 	}
 	return captured
 }

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connection
+
+import (
+	"context"
+	"io"
+	"maps"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/lifecycle"
+	"github.com/oauth-operator/oauth-operator/internal/oauth"
+)
+
+// answering is a provider that always answers with the same JSON.
+type answering string
+
+func (a answering) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Request: r,
+		Body: io.NopCloser(strings.NewReader(string(a))),
+	}, nil
+}
+
+// TestUserInfoKeepsOnlyWhatFits : a value that the application would refuse must not stop the refreshes of a grant.
+func TestUserInfoKeepsOnlyWhatFits(t *testing.T) {
+	s := perTenant(&lifecycle.Record{})
+	s.profile.Spec.UserInfo = &v1alpha1.UserInfoSpec{Capture: []v1alpha1.Capture{
+		{Name: "team", Path: "$.team"},
+		{Name: "long", Path: "$.long"},
+		{Name: "region", Path: "$.region", Restriction: v1alpha1.Restriction{Enum: []string{"eu", "us"}}},
+	}}
+	body := answering(`{"sub":"` + strings.Repeat("x", 1025) + `","team":"core","long":"` + strings.Repeat("x", 1025) + `","region":"mars"}`)
+	answer, err := oauth.NewCaller(time.Now, oauth.Options{}).Get(context.Background(), body, oauth.ResourceRequest{URL: "https://api.example.com/me"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	captured := s.capturedOf(answer)
+	if !maps.Equal(captured, map[string]string{"team": "core"}) {
+		t.Errorf("captured %v", captured)
+	}
+	if _, err := s.profile.Values(map[string]string{"tenant": "acme"}, captured); err != nil {
+		t.Errorf("what was kept is in the way: %v", err)
+	}
+	if subject := subjectOf(nil, answer); subject != "" {
+		t.Errorf("a subject of %d bytes", len(subject))
+	}
+}
