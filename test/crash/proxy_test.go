@@ -276,11 +276,26 @@ func meaning(secret *corev1.Secret) string {
 	case v1alpha1.RecordClient:
 		return "kept client"
 	case v1alpha1.RecordGrant:
-		var content struct{ Attempt *json.RawMessage }
-		if json.Unmarshal(secret.Data["grant.json"], &content) == nil && content.Attempt != nil {
-			return "record with mark"
-		}
-		return "record with outcome"
+		return "record with " + state(secret.Data["grant.json"])
 	}
 	return "token Secret"
+}
+
+// state names what a grant record is in the middle of.
+func state(content []byte) string {
+	var record struct {
+		Attempt, Device *json.RawMessage
+		Candidate       *struct{ Refused bool }
+	}
+	switch err := json.Unmarshal(content, &record); {
+	case err != nil, record.Attempt == nil && record.Candidate == nil && record.Device == nil:
+		return "outcome"
+	case record.Attempt != nil:
+		return "mark"
+	case record.Candidate != nil && record.Candidate.Refused:
+		return "refused candidate"
+	case record.Candidate != nil:
+		return "candidate"
+	}
+	return "device code"
 }

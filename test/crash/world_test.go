@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -46,13 +47,18 @@ type world struct {
 	proxy               *proxy
 	journal             *journal
 
+	// bearers : the grants of people have no refresh token here.
+	bearers bool
+	// person acts on what a request to the provider has brought about, in the goroutine that serves it; nil: nobody does.
+	person func(record.Request)
+
 	mu      sync.Mutex
 	process *process
 }
 
 // newWorld makes namespaces, the installed role in them, a provider, and a proxy that notes what happens. Codes live long
-// enough for a slow machine.
-func newWorld(t testing.TB, options hostile.Options) *world {
+// enough for a slow machine. shapes change the application.
+func newWorld(t testing.TB, options hostile.Options, shapes ...func(*v1alpha1.OAuthApplicationSpec)) *world {
 	t.Helper()
 	options.CodeLifetime = time.Hour
 	server, err := hostile.Start(options)
@@ -64,7 +70,10 @@ func newWorld(t testing.TB, options hostile.Options) *world {
 	w.operator, w.config = operatorNamespace(t)
 	w.proxy = newProxy(t, w.journal.note)
 	server.OnRequest(func(stage hostile.Stage, r record.Request) {
-		w.journal.note("provider "+string(r.Endpoint)+" "+r.GrantType, string(stage))
+		w.journal.note(strings.TrimSpace("provider "+string(r.Endpoint)+" "+r.GrantType), string(stage))
+		if w.person != nil && stage == hostile.Processed {
+			w.person(r)
+		}
 	})
 	app := &v1alpha1.OAuthApplication{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "crm"},
@@ -74,6 +83,11 @@ func newWorld(t testing.TB, options hostile.Options) *world {
 			RedirectURL: harness.DefaultRedirectURI,
 			Scopes:      []v1alpha1.Scope{"api:read", "offline_access"},
 		},
+	}
+	for _, shape := range shapes {
+		if shape != nil {
+			shape(&app.Spec)
+		}
 	}
 	w.create(app, w.secret("crm-client", map[string]string{v1alpha1.DefaultClientSecretKey: harness.DefaultClient().Secret}))
 	return w
@@ -235,11 +249,19 @@ func (w *world) get(name string, into client.Object) error {
 	return plane.Client().Get(context.Background(), client.ObjectKey{Namespace: w.namespace, Name: name}, into)
 }
 
+// connected starts the program and returns a connection that works.
+func (w *world) connected() sight {
+	w.t.Helper()
+	w.connect(connectionName)
+	w.start()
+	return w.await(connectionName, w.working)
+}
+
 // passedAgain makes a change that concerns nobody, and wants the program to have seen it: whatever it was going to do
 // about the connection, it has had the occasion.
-func (w *world) passedAgain() func(sight) error {
+func (w *world) passedAgain(name string) func(sight) error {
 	w.t.Helper()
-	c := &v1alpha1.OAuthConnection{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: connectionName}}
+	c := &v1alpha1.OAuthConnection{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}}
 	patch := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"displayName":"CRM"}}`))
 	if err := plane.Client().Patch(w.t.Context(), c, patch); err != nil {
 		w.t.Fatal(err)
@@ -290,6 +312,16 @@ func (w *world) mustLook() sight {
 	return s
 }
 
+// glance looks at a connection that may not exist yet.
+func (w *world) glance(name string) sight {
+	w.t.Helper()
+	s, err := w.look(name)
+	if client.IgnoreNotFound(err) != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
 // await waits until everything that can be seen is as the checks want it.
 func (w *world) await(name string, checks ...func(sight) error) sight {
 	w.t.Helper()
@@ -318,7 +350,7 @@ func (w *world) working(s sight) error {
 		return errors.New("want the record's access token in the Secret")
 	case !w.server.Introspect(s.token):
 		return errors.New("want an access token in the Secret that the provider accepts")
-	case !w.server.Introspect(s.record.RefreshToken.Reveal()):
+	case !w.bearers && !s.issued() && !w.server.Introspect(s.record.RefreshToken.Reveal()):
 		return errors.New("want a refresh token in the record that the provider accepts")
 	case s.connection.Status.Phase != v1alpha1.ConnectionActive:
 		return errors.New("want phase Active")
@@ -327,6 +359,11 @@ func (w *world) working(s sight) error {
 		condition(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonTokenReady)(s),
 		condition(v1alpha1.ConditionAuthorized, metav1.ConditionTrue, v1alpha1.ReasonGrantHeld)(s),
 	)
+}
+
+// issued tells whether the token was issued without a person, and so without a refresh token.
+func (s sight) issued() bool {
+	return s.record.GrantType == lifecycle.TokenExchange || s.record.GrantType == lifecycle.Extension
 }
 
 func condition(kind string, status metav1.ConditionStatus, reason string) func(sight) error {
