@@ -180,6 +180,13 @@ func (r *Reconciler) tokenOf(ctx context.Context, s *scope, name string) (sensit
 	if err != nil {
 		return sensitive.String{}, nil, fmt.Errorf("read connection %s: %w", name, err)
 	}
+	circular, err := r.madeFrom(ctx, connection, s.name.Name)
+	if err != nil {
+		return sensitive.String{}, nil, err
+	}
+	if circular {
+		return none("OAuthConnection %q is made from the access token of this one; name another source", name)
+	}
 	entry, err := r.Grants.Get(ctx, string(connection.UID))
 	if err != nil {
 		return sensitive.String{}, nil, err
@@ -193,6 +200,36 @@ func (r *Reconciler) tokenOf(ctx context.Context, s *scope, name string) (sensit
 		return none("the access token of OAuthConnection %q has expired; waiting for a new one", name)
 	}
 	return entry.Record.AccessToken, nil, nil
+}
+
+// madeFrom tells whether a connection's token is made from that of a target in its namespace, perhaps by way of others:
+// each new token of the one would ask for another one of the other, without end.
+func (r *Reconciler) madeFrom(ctx context.Context, connection *v1alpha1.OAuthConnection, target string) (bool, error) {
+	if connection.Name == target {
+		return true, nil
+	}
+	seen, ahead := map[string]bool{connection.Name: true}, sourceConnections(connection)
+	for len(ahead) > 0 {
+		name := ahead[0]
+		ahead = ahead[1:]
+		if name == target {
+			return true, nil
+		}
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		next := &v1alpha1.OAuthConnection{}
+		err := r.Client.Get(ctx, types.NamespacedName{Namespace: connection.Namespace, Name: name}, next)
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return false, fmt.Errorf("read connection %s: %w", name, err)
+		}
+		ahead = append(ahead, sourceConnections(next)...)
+	}
+	return false, nil
 }
 
 // settingsOf is what a grant says besides the values of its sources, as the first part of a digest.
