@@ -49,7 +49,7 @@ func (r *Reconciler) submit(s *scope, decision lifecycle.Decision) {
 			if outcome == nil && decision.Action == lifecycle.Exchange {
 				r.waker.wakeForCode(name)
 			}
-			if outcome == nil && decision.Action.Obtains() {
+			if outcome == nil { // The turn has decided again: any call may have brought a token.
 				r.wakeDependents(context.Background(), name)
 			}
 			r.afterTurn(s.log, name, uid, outcome)
@@ -66,9 +66,9 @@ var errUnfinished = errors.New("the call broke off")
 
 func priorityOf(action lifecycle.Action) callqueue.Priority {
 	switch action {
-	case lifecycle.Exchange, lifecycle.Poll:
+	case lifecycle.Exchange:
 		return callqueue.Urgent
-	case lifecycle.Revoke, lifecycle.RevokeCandidate, lifecycle.StartDevice:
+	case lifecycle.Revoke, lifecycle.RevokeCandidate, lifecycle.StartDevice, lifecycle.Poll: // Device codes have time.
 		return callqueue.Soon
 	default:
 		return callqueue.Normal

@@ -196,9 +196,9 @@ func statusOf(s *scope, summary lifecycle.Summary, publication lifecycle.Publica
 	return status
 }
 
-// deviceOf is what a person has to type while that may still be typed.
+// deviceOf is what a person has to type while that may still be typed, and somebody looks whether it was.
 func deviceOf(s *scope) *v1alpha1.DeviceAuthorization {
-	if s.facts.Record == nil || s.facts.Record.Device == nil || !s.now.Before(s.facts.Record.Device.ExpiresAt) {
+	if s.facts.GrantType != lifecycle.DeviceCode || s.facts.Record == nil || s.facts.Record.Device == nil || !s.now.Before(s.facts.Record.Device.ExpiresAt) {
 		return nil
 	}
 	device := s.facts.Record.Device

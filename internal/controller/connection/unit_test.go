@@ -47,6 +47,26 @@ func TestRefusalOf(t *testing.T) {
 	}
 }
 
+// TestCodesOvertakePolls : a code lives for a minute, a device code for many, and each is asked about every few seconds.
+func TestCodesOvertakePolls(t *testing.T) {
+	if priorityOf(lifecycle.Poll) >= priorityOf(lifecycle.Exchange) || priorityOf(lifecycle.Poll) <= priorityOf(lifecycle.Refresh) {
+		t.Error("polls do not go between codes and refreshes")
+	}
+}
+
+// TestDeviceCodesAreShownWhileTheyAreLookedAt : not when the connection has another grant type by now.
+func TestDeviceCodesAreShownWhileTheyAreLookedAt(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	s := &scope{now: now}
+	s.facts.Record = &lifecycle.Record{Device: &lifecycle.Device{UserCode: "ABCD", ExpiresAt: now.Add(time.Minute)}}
+	if s.facts.GrantType = lifecycle.DeviceCode; deviceOf(s) == nil {
+		t.Error("the code is not shown")
+	}
+	if s.facts.GrantType = lifecycle.AuthorizationCode; deviceOf(s) != nil {
+		t.Error("a code is shown that nobody asks about")
+	}
+}
+
 func TestMarksRememberTheFirstSight(t *testing.T) {
 	m, now := marks{seen: map[string]sighting{}}, time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	marked := func(id, process string) *lifecycle.Record {
