@@ -18,6 +18,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -201,12 +202,15 @@ func privateKeyUnfit(t *testing.T, w *world) {
 	}
 }
 
-// certificateFor makes a client certificate and its key in PEM: signed by an authority, or by itself.
-func certificateFor(t *testing.T, name string, authority *x509.Certificate, signer crypto.Signer) (*x509.Certificate, map[string]string) {
+// certifiedName is the name in client certificates.
+const certifiedName = "client.example.com"
+
+// newCertificate makes a client certificate and its key in PEM: signed by an authority, or by itself.
+func newCertificate(t *testing.T, authority *x509.Certificate, signer crypto.Signer) (*x509.Certificate, map[string]string) {
 	t.Helper()
 	key := newECKey(t, elliptic.P256())
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: certifiedName}, DNSNames: []string{certifiedName},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
@@ -246,7 +250,7 @@ func overTLS() harness.Options {
 
 func certificates(t *testing.T, w *world) {
 	server := w.hostile(t, overTLS())
-	certificate, credentials := certificateFor(t, "client.example.com", nil, nil)
+	certificate, credentials := newCertificate(t, nil, nil)
 	if err := server.TrustCertificate(harness.DefaultClient().ID, certificate); err != nil {
 		t.Fatal(err)
 	}
@@ -267,8 +271,8 @@ func certificateOfAuthority(t *testing.T, w *world) {
 	if authority, err = x509.ParseCertificate(content); err != nil {
 		t.Fatal(err)
 	}
-	_, credentials := certificateFor(t, "client.example.com", authority, key)
-	if err := server.TrustAuthority(harness.DefaultClient().ID, authority, "client.example.com"); err != nil {
+	_, credentials := newCertificate(t, authority, key)
+	if err := server.TrustAuthority(harness.DefaultClient().ID, authority, certifiedName); err != nil {
 		t.Fatal(err)
 	}
 	server.SeparateMTLS()
@@ -284,7 +288,7 @@ func certificateOfAuthority(t *testing.T, w *world) {
 
 func certificateChanges(t *testing.T, w *world) {
 	server := w.hostile(t, overTLS())
-	old, credentials := certificateFor(t, "client.example.com", nil, nil)
+	old, credentials := newCertificate(t, nil, nil)
 	if err := server.TrustCertificate(harness.DefaultClient().ID, old); err != nil {
 		t.Fatal(err)
 	}
@@ -293,7 +297,7 @@ func certificateChanges(t *testing.T, w *world) {
 	s.wait(t, isReady)
 	first := s.token(t)
 
-	fresh, credentials := certificateFor(t, "client.example.com", nil, nil)
+	fresh, credentials := newCertificate(t, nil, nil)
 	server.ForgetCertificates(harness.DefaultClient().ID)
 	if err := server.TrustCertificate(harness.DefaultClient().ID, fresh); err != nil {
 		t.Fatal(err)
@@ -449,56 +453,31 @@ func clientWithSecret(method string) harness.Options {
 	return o
 }
 
-// renaming stands before a server and gives parameters of form bodies their standard names back.
+// renaming stands before a server that knows parameters of form bodies by other names than the standard's, and only by those.
 func renaming(t *testing.T, target string, names map[string]string) *httptest.Server {
 	t.Helper()
-	proxy := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		form := url.Values{}
-		if err := r.ParseForm(); err != nil {
-			http.Error(rw, err.Error(), http.StatusBadRequest)
-			return
+	to, err := url.Parse(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {
+		p.SetURL(to)
+		if err := p.In.ParseForm(); err != nil {
+			t.Error(err)
 		}
-		for name, values := range r.PostForm {
-			for standard, other := range names {
-				switch name {
-				case standard:
-					http.Error(rw, "a standard name", http.StatusBadRequest)
-					return
-				case other:
-					form[standard] = values
-				}
+		form := p.In.PostForm
+		for standard, other := range names {
+			form.Del(standard)
+			if form.Has(other) {
+				form[standard] = form[other]
 			}
-			if len(form[name]) == 0 && !renamed(names, name) {
-				form[name] = values
-			}
+			form.Del(other)
 		}
-		request, err := http.NewRequestWithContext(r.Context(), r.Method, target+r.URL.Path, strings.NewReader(form.Encode()))
-		if err != nil {
-			http.Error(rw, err.Error(), http.StatusBadGateway)
-			return
-		}
-		request.Header = r.Header.Clone()
-		answer, err := http.DefaultClient.Do(request)
-		if err != nil {
-			http.Error(rw, err.Error(), http.StatusBadGateway)
-			return
-		}
-		defer answer.Body.Close()
-		rw.Header().Set("Content-Type", answer.Header.Get("Content-Type"))
-		rw.WriteHeader(answer.StatusCode)
-		_, _ = io.Copy(rw, answer.Body)
-	}))
+		body := form.Encode()
+		p.Out.Body, p.Out.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+	}})
 	t.Cleanup(proxy.Close)
 	return proxy
-}
-
-func renamed(names map[string]string, other string) bool {
-	for _, name := range names {
-		if name == other {
-			return true
-		}
-	}
-	return false
 }
 
 func renamedParameters(t *testing.T, w *world) {
