@@ -601,25 +601,34 @@ func increaseOutage(t *testing.T, w *world) {
 	p := w.platform(t, increase.Options{PageSize: 1})
 	all := p.listed(t, "group_first", "group_ended")
 	s, ended := all[0], all[1]
-	p.deauthorize(t, ended)
-	for _, fault := range []increase.Fault{
+	undisturbed := func() error {
+		for _, one := range all {
+			if c := one.get(t); c.Status.Phase != v1alpha1.ConnectionActive || isReady(c) != nil {
+				return fmt.Errorf("%s is %s after an outage", one.name, c.Status.Phase)
+			}
+		}
+		return nil
+	}
+	for i, fault := range []increase.Fault{
+		increase.SetField("next_cursor", "leads-nowhere"), // The first page, with the one that has ended, is complete.
 		increase.Error(http.StatusInternalServerError, "internal_server_error"), increase.RateLimited(1), increase.Garbage(),
 		increase.LoseResponse(), increase.Status(http.StatusOK, `{"data": null}`, http.Header{"Content-Type": {"application/json"}}),
 		increase.Error(http.StatusForbidden, "environment_mismatch_error"),
 	} {
-		// The second page fails: what the first has shown is not enough.
-		p.Production.Script(record.Filter{Endpoint: increase.Connections}, increase.Fault{}, fault)
+		p.Production.Always(record.Filter{Endpoint: increase.Connections}, fault)
+		if i == 0 {
+			p.deauthorize(t, ended)
+		}
 		seen := listings(p.Production)
 		p.list(t, p.production)
-		if err := p.Production.WaitFor(t.Context(), seen+2, record.Filter{Endpoint: increase.Connections}); err != nil {
+		if err := p.Production.WaitFor(t.Context(), seen+1, record.Filter{Endpoint: increase.Connections, Answered: true}); err != nil {
 			t.Fatal(err)
 		}
-		for _, one := range all {
-			if c := one.get(t); c.Status.Phase != v1alpha1.ConnectionActive || isReady(c) != nil {
-				t.Fatalf("%s is %s after an outage", one.name, c.Status.Phase)
-			}
+		if err := undisturbed(); err != nil {
+			t.Fatal(err)
 		}
 	}
+	testenv.Consistently(t, calm, undisturbed)
 	p.Production.ClearScript()
 	p.list(t, p.production)
 	ended.wait(t, phase(v1alpha1.ConnectionDeleted))
