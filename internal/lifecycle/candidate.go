@@ -5,6 +5,7 @@ package lifecycle
 import (
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -26,6 +27,19 @@ func (r *Record) propose(call Call, t Tokens, now time.Time) {
 // accountUnknown is the message of an authorization whose account could not be compared.
 const accountUnknown = "the provider does not say with which account; the new grant was taken in place of the old one"
 
+// revoking is what happens to a grant that was refused, until it is known how that ended.
+const revoking = "the new one is being revoked"
+
+// endCandidate drops a candidate that was refused, and says how it ended where the last authorization speaks of it.
+func (r *Record) endCandidate(how string) {
+	if r.Authorization != nil && r.Candidate != nil && r.Authorization.ID == r.Candidate.Call {
+		authorization := *r.Authorization
+		authorization.Message = strings.Replace(authorization.Message, revoking, how, 1)
+		r.Authorization = &authorization
+	}
+	r.Candidate = nil
+}
+
 // Settled returns the record after its candidate has been judged: the same account replaces the old grant, which is not
 // revoked, because some providers revoke for the whole account; another one is refused and will be revoked. Where either
 // account is unknown the new grant is taken, with a word about it.
@@ -34,11 +48,7 @@ func Settled(r *Record, now time.Time) *Record {
 	c := next.Candidate
 	if c.Subject != "" && r.Subject != "" && c.Subject != r.Subject {
 		c.Refused = true
-		next.Authorization = &Authorization{
-			ID: c.Call, Result: AuthorizationFailed, Reason: v1alpha1.ReasonAccountMismatch, At: now,
-			Message: fmt.Sprintf("authorized by account %q, but this connection belongs to account %q; the old grant is kept and the new one is revoked. "+
-				"Authorize with the same account, or delete this connection and create another one", c.Subject, r.Subject),
-		}
+		next.Authorization = mismatch(r, "is being revoked", now)
 		return next
 	}
 	next.Candidate = nil
@@ -69,25 +79,55 @@ func actionOf(grantType GrantType) Action {
 	return Exchange
 }
 
-// CandidateRevoked returns the record after the tokens of a refused candidate were revoked, or cannot be.
-func CandidateRevoked(r *Record) *Record {
+// mismatch tells of a candidate of another account, and what becomes of its tokens.
+func mismatch(r *Record, fate string, at time.Time) *Authorization {
+	return &Authorization{
+		ID: r.Candidate.Call, Result: AuthorizationFailed, Reason: v1alpha1.ReasonAccountMismatch, At: at,
+		Message: fmt.Sprintf("authorized by account %q, but this connection belongs to account %q; the old grant is kept and the new one %s. "+
+			"Authorize with the same account, or delete this connection and create another one", r.Candidate.Subject, r.Subject, fate),
+	}
+}
+
+// leave forgets a refused candidate, and says what became of its tokens unless somebody has authorized since.
+func (r *Record) leave(unrevoked string) {
+	fate := "was revoked"
+	if unrevoked != "" {
+		fate = "could not be revoked (" + unrevoked + "): end it at the provider"
+	}
+	if a := r.Authorization; a != nil && a.ID == r.Candidate.Call {
+		r.Authorization = mismatch(r, fate, a.At)
+	}
+	r.Candidate = nil
+}
+
+// CandidateRevoked returns the record after the provider has answered for the tokens of a refused candidate; unrevoked says
+// in words what could not be revoked, empty: nothing.
+func CandidateRevoked(r *Record, unrevoked string) *Record {
 	next := r.clone()
-	next.Candidate = nil
+	if unrevoked == "" {
+		next.endCandidate("the new one was revoked")
+	} else {
+		next.endCandidate("the new one is not used, but could not be revoked (" + unrevoked + "): end it at the provider")
+	}
 	return next
 }
 
 // CandidateNotRevoked returns the record after a failed attempt to revoke a refused candidate. After a few of them its
 // refresh token is left to the deletion of the connection.
-func CandidateNotRevoked(r *Record, retryAfter time.Duration, now time.Time) *Record {
+func CandidateNotRevoked(r *Record, message string, retryAfter time.Duration, now time.Time) *Record {
 	next := r.clone()
 	c := next.Candidate
 	c.Revoking++
-	if c.Revoking >= candidateAttempts {
-		next.keepReplaced(c.RefreshToken)
-		next.Candidate = nil
+	if c.Revoking < candidateAttempts {
+		c.NextAttemptAt = now.Add(transientBackoff(c.Revoking, retryAfter, r.Connection.UID))
 		return next
 	}
-	c.NextAttemptAt = now.Add(transientBackoff(c.Revoking, retryAfter, r.Connection.UID))
+	next.keepReplaced(c.RefreshToken)
+	if c.RefreshToken.IsEmpty() {
+		next.endCandidate("the new one is not used, but could not be revoked (" + message + "): end it at the provider")
+	} else {
+		next.endCandidate("the new one is not used; it could not be revoked yet (" + message + "), and will be with this connection")
+	}
 	return next
 }
 

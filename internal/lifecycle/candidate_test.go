@@ -47,6 +47,14 @@ func TestSameAccountReplaces(t *testing.T) {
 	}
 }
 
+// says wants a word about what became of the tokens of another account, and no other authorization.
+func says(t *testing.T, r *lifecycle.Record, want, reason string) {
+	t.Helper()
+	if a := r.Authorization; a.ID != "attempt-1" || a.Reason != "AccountMismatch" || !strings.Contains(a.Message, want) {
+		t.Errorf("%s: %+v does not say that it %s", reason, a, want)
+	}
+}
+
 func TestAnotherAccountIsRefused(t *testing.T) {
 	for _, edit := range []func(*lifecycle.Record){func(*lifecycle.Record) {}, failing(refused())} {
 		r := lifecycle.Settled(lifecycle.Identified(proposed("", edit), "bob", nil), after(2*time.Minute))
@@ -57,22 +65,59 @@ func TestAnotherAccountIsRefused(t *testing.T) {
 		}
 		now := after(3 * time.Minute)
 		mustDecide(t, about(r, code("new")), now, act(lifecycle.RevokeCandidate), "its tokens live")
-		later := lifecycle.CandidateNotRevoked(r, 0, now)
+		says(t, r, "is being revoked", "an account is refused before anything is revoked")
+		later := lifecycle.CandidateNotRevoked(r, "HTTP 503", 0, now)
 		if d := lifecycle.Decide(about(later, code("new")), now); d.Action != lifecycle.Wait || !d.At.After(now) || d.At.After(now.Add(2*time.Second)) {
 			t.Errorf("%+v, want to try again in a second", d)
 		}
-		gone := lifecycle.CandidateRevoked(later)
+		says(t, later, "is being revoked", "it is tried again")
+		says(t, lifecycle.CandidateRevoked(later, "access token: HTTP 400"), "could not be revoked (access token: HTTP 400)", "the provider refuses")
+		gone := lifecycle.CandidateRevoked(later, "")
+		says(t, gone, "was revoked", "the provider has answered")
 		if gone.Candidate != nil || len(gone.Replaced) != 0 {
 			t.Errorf("%+v", gone)
 		}
 		for range 5 {
 			if later.Candidate != nil {
-				later = lifecycle.CandidateNotRevoked(later, 0, now)
+				later = lifecycle.CandidateNotRevoked(later, "HTTP 503", 0, now)
 			}
 		}
 		if later.Candidate != nil || !slices.Equal(reveal(later.Replaced), []string{"refresh-2"}) {
 			t.Errorf("after five attempts it is left to the deletion: %+v", later)
 		}
+		says(t, later, "could not be revoked (HTTP 503)", "nobody tries again before the deletion")
+	}
+}
+
+// TestRefusedAccountSaysHowItEnded : that the new grant is gone is said when it is, and not where it cannot be revoked.
+func TestRefusedAccountSaysHowItEnded(t *testing.T) {
+	now := after(2 * time.Minute)
+	refused := func(edits ...func(*lifecycle.Record)) *lifecycle.Record {
+		return lifecycle.Settled(lifecycle.Identified(proposed("", edits...), "bob", nil), now)
+	}
+	givenUp := func(r *lifecycle.Record) *lifecycle.Record {
+		for r.Candidate != nil {
+			r = lifecycle.CandidateNotRevoked(r, "HTTP 503", 0, now)
+		}
+		return r
+	}
+	withoutRefresh := refused()
+	withoutRefresh.Candidate.RefreshToken = never()
+	for want, r := range map[string]*lifecycle.Record{
+		"is being revoked":  refused(),
+		"was revoked":       lifecycle.CandidateRevoked(refused(), ""),
+		"end it at the":     lifecycle.CandidateRevoked(refused(), "no endpoint"),
+		"with this connect": givenUp(refused()),
+		"(HTTP 503): end":   givenUp(withoutRefresh),
+	} {
+		if got := r.Authorization; !strings.Contains(got.Message, want) || !strings.Contains(got.Message, "Authorize with the same account") {
+			t.Errorf("want %q in %q", want, got.Message)
+		}
+	}
+	later := refused()
+	later.Authorization = &lifecycle.Authorization{ID: "login-9", Message: "the new one is being revoked"}
+	if got := lifecycle.CandidateRevoked(later, "").Authorization.Message; got != "the new one is being revoked" {
+		t.Errorf("another login's message became %q", got)
 	}
 }
 
@@ -104,7 +149,7 @@ func TestOldGrantLivesOnMeanwhile(t *testing.T) {
 func TestNoCodeWaitsForACandidate(t *testing.T) {
 	now := after(2 * time.Minute)
 	unknown := lifecycle.NotIdentified(proposed(""), "HTTP 503 Service Unavailable", time.Hour, now)
-	refused := lifecycle.CandidateNotRevoked(lifecycle.Settled(lifecycle.Identified(proposed(""), "bob", nil), now), time.Hour, now)
+	refused := lifecycle.CandidateNotRevoked(lifecycle.Settled(lifecycle.Identified(proposed(""), "bob", nil), now), "HTTP 503", time.Hour, now)
 	for name, r := range map[string]*lifecycle.Record{"unknown": unknown, "refused": refused} {
 		mustDecide(t, about(r, code("newer"), identifiable), now, act(lifecycle.Exchange), name+": another code has come")
 		mustDecide(t, about(r, code("new"), identifiable, requesting(asked)), now, act(lifecycle.Refresh), name+": a refresh is requested")

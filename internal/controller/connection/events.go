@@ -101,6 +101,12 @@ func adopted(recorder events.EventRecorder, c *v1alpha1.OAuthConnection) {
 		"took over the grant of an earlier connection of this name, application and owner")
 }
 
+// strangerUnrevoked warns of tokens of another account that were refused here and may still work.
+func strangerUnrevoked(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, why string) {
+	recorder.Eventf(c, nil, corev1.EventTypeWarning, v1alpha1.EventRevocationFailed, actionRevoke,
+		"a grant of another account was refused and could not be revoked (%s); end it at the provider", why)
+}
+
 // released tells how the grant ended: on the connection, unless its namespace is being deleted and takes no events; on
 // the record, which lies in the operator's namespace, when nobody would read it there or nobody should miss it.
 func released(recorder events.EventRecorder, s *scope, verdict ending, terminating bool) {

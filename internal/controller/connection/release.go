@@ -112,16 +112,20 @@ func (r *Reconciler) revokeAll(
 // revokeCandidate ends the tokens of somebody else's account that were refused.
 func (r *Reconciler) revokeCandidate(ctx context.Context, s *scope, transport http.RoundTripper) error {
 	record := s.entry.Record
-	refused, again, err := r.revokeAll(ctx, s, transport, s.revocable(tokensOfCandidate(record.Candidate)))
+	tokens := s.revocable(tokensOfCandidate(record.Candidate))
+	if len(tokens) == 0 {
+		return r.write(ctx, s, lifecycle.CandidateRevoked(record, "the provider has no revocation endpoint for it"))
+	}
+	refused, again, err := r.revokeAll(ctx, s, transport, tokens)
 	switch {
 	case err != nil:
-		return r.write(ctx, s, lifecycle.CandidateNotRevoked(record, 0, r.Clock.Now()))
+		return r.write(ctx, s, lifecycle.CandidateNotRevoked(record, err.Error(), 0, r.Clock.Now()))
 	case again != nil:
-		return r.write(ctx, s, lifecycle.CandidateNotRevoked(record, again.RetryAfter, r.Clock.Now()))
+		return r.write(ctx, s, lifecycle.CandidateNotRevoked(record, again.Message, again.RetryAfter, r.Clock.Now()))
 	case len(refused) > 0:
 		s.log.Info("the provider refused to revoke the tokens of another account", "detail", strings.Join(refused, "; "))
 	}
-	return r.write(ctx, s, lifecycle.CandidateRevoked(record))
+	return r.write(ctx, s, lifecycle.CandidateRevoked(record, strings.Join(refused, "; ")))
 }
 
 func (r *Reconciler) revokeLater(ctx context.Context, s *scope, refusal lifecycle.Refusal) error {
