@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -59,8 +60,12 @@ func TestKillDuringRefusal(t *testing.T) {
 		done:    refused,
 		resumed: func(w *world, before, died sight) {
 			w.lookedUp(1, died)
-			if last := died.connection.Status.LastAuthorization; last != nil && last.ID != before.record.Authorization.ID && last.Outcome != v1alpha1.AuthorizationFailed {
+			last := died.connection.Status.LastAuthorization
+			if last.ID != before.record.Authorization.ID && last.Outcome != v1alpha1.AuthorizationFailed {
 				w.t.Errorf("a code of another account has been reported as %+v", last)
+			}
+			if strings.Contains(last.Message, "was revoked") && died.record.Candidate != nil {
+				w.t.Errorf("a grant of another account was called revoked before it was")
 			}
 			w.onlyOwner()
 		},
@@ -120,8 +125,9 @@ func refused(w *world, before sight) func(sight) error {
 			return errors.New("want the candidate to be revoked")
 		case s.token != before.token || !s.record.RefreshToken.Equal(before.record.RefreshToken):
 			return errors.New("want the old grant's tokens")
-		case last == nil || last.Outcome != v1alpha1.AuthorizationFailed || last.Reason != v1alpha1.ReasonAccountMismatch:
-			return errors.New("want the new authorization to be reported as refused")
+		case last == nil || last.Outcome != v1alpha1.AuthorizationFailed || last.Reason != v1alpha1.ReasonAccountMismatch ||
+			!strings.Contains(last.Message, "was revoked"):
+			return errors.New("want the new authorization to be reported as refused and revoked")
 		}
 		return belongsTo(owner)(s)
 	}
