@@ -5,7 +5,6 @@ package lifecycle
 import (
 	"fmt"
 	"maps"
-	"strings"
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -26,19 +25,6 @@ func (r *Record) propose(call Call, t Tokens, now time.Time) {
 
 // accountUnknown is the message of an authorization whose account could not be compared.
 const accountUnknown = "the provider does not say with which account; the new grant was taken in place of the old one"
-
-// revoking is what happens to a grant that was refused, until it is known how that ended.
-const revoking = "the new one is being revoked"
-
-// endCandidate drops a candidate that was refused, and says how it ended where the last authorization speaks of it.
-func (r *Record) endCandidate(how string) {
-	if r.Authorization != nil && r.Candidate != nil && r.Authorization.ID == r.Candidate.Call {
-		authorization := *r.Authorization
-		authorization.Message = strings.Replace(authorization.Message, revoking, how, 1)
-		r.Authorization = &authorization
-	}
-	r.Candidate = nil
-}
 
 // Settled returns the record after its candidate has been judged: the same account replaces the old grant, which is not
 // revoked, because some providers revoke for the whole account; another one is refused and will be revoked. Where either
@@ -89,11 +75,7 @@ func mismatch(r *Record, fate string, at time.Time) *Authorization {
 }
 
 // leave forgets a refused candidate, and says what became of its tokens unless somebody has authorized since.
-func (r *Record) leave(unrevoked string) {
-	fate := "was revoked"
-	if unrevoked != "" {
-		fate = "could not be revoked (" + unrevoked + "): end it at the provider"
-	}
+func (r *Record) leave(fate string) {
 	if a := r.Authorization; a != nil && a.ID == r.Candidate.Call {
 		r.Authorization = mismatch(r, fate, a.At)
 	}
@@ -104,11 +86,11 @@ func (r *Record) leave(unrevoked string) {
 // in words what could not be revoked, empty: nothing.
 func CandidateRevoked(r *Record, unrevoked string) *Record {
 	next := r.clone()
-	if unrevoked == "" {
-		next.endCandidate("the new one was revoked")
-	} else {
-		next.endCandidate("the new one is not used, but could not be revoked (" + unrevoked + "): end it at the provider")
+	fate := "was revoked"
+	if unrevoked != "" {
+		fate = "could not be revoked (" + unrevoked + "): end it at the provider"
 	}
+	next.leave(fate)
 	return next
 }
 
@@ -123,11 +105,11 @@ func CandidateNotRevoked(r *Record, message string, retryAfter time.Duration, no
 		return next
 	}
 	next.keepReplaced(c.RefreshToken)
-	if c.RefreshToken.IsEmpty() {
-		next.endCandidate("the new one is not used, but could not be revoked (" + message + "): end it at the provider")
-	} else {
-		next.endCandidate("the new one is not used; it could not be revoked yet (" + message + "), and will be with this connection")
+	remedy := "end it at the provider"
+	if !c.RefreshToken.IsEmpty() {
+		remedy = "that is tried again when this connection is deleted; or " + remedy
 	}
+	next.leave("could not be revoked (" + message + "): " + remedy)
 	return next
 }
 

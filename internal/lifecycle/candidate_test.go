@@ -104,11 +104,11 @@ func TestRefusedAccountSaysHowItEnded(t *testing.T) {
 	withoutRefresh := refused()
 	withoutRefresh.Candidate.RefreshToken = never()
 	for want, r := range map[string]*lifecycle.Record{
-		"is being revoked":  refused(),
-		"was revoked":       lifecycle.CandidateRevoked(refused(), ""),
-		"end it at the":     lifecycle.CandidateRevoked(refused(), "no endpoint"),
-		"with this connect": givenUp(refused()),
-		"(HTTP 503): end":   givenUp(withoutRefresh),
+		"is being revoked":                refused(),
+		"was revoked":                     lifecycle.CandidateRevoked(refused(), ""),
+		"end it at the":                   lifecycle.CandidateRevoked(refused(), "no endpoint"),
+		"when this connection is deleted": givenUp(refused()),
+		"(HTTP 503): end":                 givenUp(withoutRefresh),
 	} {
 		if got := r.Authorization; !strings.Contains(got.Message, want) || !strings.Contains(got.Message, "Authorize with the same account") {
 			t.Errorf("want %q in %q", want, got.Message)

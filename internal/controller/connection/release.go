@@ -113,19 +113,28 @@ func (r *Reconciler) revokeAll(
 func (r *Reconciler) revokeCandidate(ctx context.Context, s *scope, transport http.RoundTripper) error {
 	record := s.entry.Record
 	tokens := s.revocable(tokensOfCandidate(record.Candidate))
-	if len(tokens) == 0 {
-		return r.write(ctx, s, lifecycle.CandidateRevoked(record, "the provider has no revocation endpoint for it"))
-	}
 	refused, again, err := r.revokeAll(ctx, s, transport, tokens)
+	why, next := strings.Join(refused, "; "), (*lifecycle.Record)(nil)
+	if len(tokens) == 0 {
+		why = "the provider has no revocation endpoint for it"
+	}
 	switch {
 	case err != nil:
-		return r.write(ctx, s, lifecycle.CandidateNotRevoked(record, err.Error(), 0, r.Clock.Now()))
+		why = err.Error()
+		next = lifecycle.CandidateNotRevoked(record, why, 0, r.Clock.Now())
 	case again != nil:
-		return r.write(ctx, s, lifecycle.CandidateNotRevoked(record, again.Message, again.RetryAfter, r.Clock.Now()))
-	case len(refused) > 0:
-		s.log.Info("the provider refused to revoke the tokens of another account", "detail", strings.Join(refused, "; "))
+		why = again.Message
+		next = lifecycle.CandidateNotRevoked(record, why, again.RetryAfter, r.Clock.Now())
+	default:
+		next = lifecycle.CandidateRevoked(record, why)
 	}
-	return r.write(ctx, s, lifecycle.CandidateRevoked(record, strings.Join(refused, "; ")))
+	if err := r.write(ctx, s, next); err != nil {
+		return err
+	}
+	if next.Candidate == nil && why != "" {
+		strangerUnrevoked(r.Recorder, s.connection, why)
+	}
+	return nil
 }
 
 func (r *Reconciler) revokeLater(ctx context.Context, s *scope, refusal lifecycle.Refusal) error {
