@@ -180,3 +180,28 @@ func TestMergeKeepsCandidates(t *testing.T) {
 		t.Errorf("replaced %v: what the late refresh brought is lost", reveal(late.Replaced))
 	}
 }
+
+// TestProposalsThatWaitAreSeen : whoever has authorized again is told why nothing has come of it yet.
+func TestProposalsThatWaitAreSeen(t *testing.T) {
+	for name, edit := range map[string]func(*lifecycle.Record){
+		"a grant that works": func(*lifecycle.Record) {}, "a refused one": failing(refused()),
+		"one that has ended": func(r *lifecycle.Record) { r.Standing = &lifecycle.Standing{State: lifecycle.StandingInactive} },
+	} {
+		r := lifecycle.NotIdentified(proposed("", edit), "HTTP 503 Service Unavailable", time.Minute, after(2*time.Minute))
+		got := lifecycle.Describe(about(r, code("new"), identifiable), published(), after(2*time.Minute)).Ready.Message
+		if !strings.Contains(got, "HTTP 503 Service Unavailable") {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+// TestMissingSourcesAreSeen : before the token has expired.
+func TestMissingSourcesAreSeen(t *testing.T) {
+	f := about(credentials(func(r *lifecycle.Record) { r.GrantType = lifecycle.Extension }), func(f *lifecycle.Facts) {
+		f.GrantType, f.Input = lifecycle.Extension, lifecycle.Input{State: lifecycle.InputMissing, Missing: "waiting for Secret \"word\""}
+	})
+	s := lifecycle.Describe(f, published(), after(time.Minute))
+	if s.Ready.Status != lifecycle.True || !strings.Contains(s.Ready.Message, `waiting for Secret "word"`) {
+		t.Errorf("%+v", s.Ready)
+	}
+}

@@ -114,7 +114,7 @@ func (f Facts) endedVerdict(now time.Time) verdict {
 	standing := f.Record.Standing
 	v := verdict{phase: Inactive, Verdict: Verdict{
 		Reason: v1alpha1.ReasonDeauthorized, Stalled: true,
-		Message: "the provider has ended this grant: " + standing.Message + "; " + f.remedy() + f.invitation(now),
+		Message: "the provider has ended this grant: " + standing.Message + "; " + f.remedy() + f.invitation(now) + f.proposal(),
 	}}
 	if standing.State == StandingDeleted {
 		v.phase = Deleted
@@ -249,6 +249,14 @@ func (f Facts) invitation(now time.Time) string {
 	return fmt.Sprintf("; open %s and enter the code %s before %s", d.VerificationURI, d.UserCode, d.ExpiresAt.UTC().Format(time.RFC3339))
 }
 
+// proposal says why a new authorization has not replaced the grant yet; empty: there is none, or nothing has gone wrong.
+func (f Facts) proposal() string {
+	if c := f.Record.Candidate; c != nil && !c.Refused && c.Lookup.Message != "" {
+		return "; a new authorization is kept back until it is known with which account it was made: " + c.Lookup.Message
+	}
+	return ""
+}
+
 // scopesGranted compares what was granted with what was asked for. A refresh token proves offline_access, which many
 // providers do not repeat.
 func (f Facts) scopesGranted() Condition {
@@ -278,14 +286,14 @@ func (f Facts) heldVerdict(p Publication, now time.Time) verdict {
 	expired := r.AccessToken.IsEmpty() || r.Expiry.Passed(now) || r.Doubted
 	switch {
 	case failure != nil && failure.Terminal:
-		return verdict{Verdict: Verdict{Reason: failure.Reason, Message: f.explain(failure) + f.invitation(now), Stalled: true}, phase: Inactive}
+		return verdict{Verdict: Verdict{Reason: failure.Reason, Message: f.explain(failure) + f.invitation(now) + f.proposal(), Stalled: true}, phase: Inactive}
 	case p.Problem != nil && !p.Before:
 		return verdict{Verdict: *p.Problem, phase: Pending}
 	case p.Problem != nil:
 		return verdict{Verdict: *p.Problem, phase: Active}
 	case f.lapsed(now):
 		lapse := f.lapse()
-		lapse.Message += f.invitation(now)
+		lapse.Message += f.invitation(now) + f.proposal()
 		return verdict{Verdict: lapse, phase: Inactive}
 	case expired:
 		return verdict{Verdict: f.expiredVerdict(), phase: Active}
@@ -302,7 +310,10 @@ func (f Facts) heldVerdict(p Publication, now time.Time) verdict {
 		v.Message += "; not refreshed at present: " + f.Blocked.Message
 	case f.Pause != nil:
 		v.Message += "; not refreshed at present: " + f.Pause.Message
+	case f.GrantType.issues() && f.Input.State == InputMissing:
+		v.Message += "; not renewed at present: " + f.Input.Missing
 	}
+	v.Message += f.proposal()
 	return v
 }
 
