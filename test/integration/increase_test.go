@@ -13,9 +13,11 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/testenv"
@@ -267,6 +269,7 @@ func TestIncrease(t *testing.T) {
 		"a token that its API refuses":                          increaseProbe,
 		"an outage of the list changes nothing":                 increaseOutage,
 		"a deletion says what becomes of the grant":             increaseDeletion,
+		"without preset, and with nothing but a list":           increaseByHand,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -662,6 +665,61 @@ func increaseDeletion(t *testing.T, w *world) {
 		t.Errorf("the provider was asked %d times", n)
 	}
 	waitGone(t, secret(w.namespace, s.name, nil))
+}
+
+// increaseByHand writes down what a preset would say, and leaves out the probe and the list of applications.
+func increaseByHand(t *testing.T, w *world) {
+	p := w.platform(t, increase.Options{})
+	p.production = w.name()
+	key := []v1alpha1.RequestHeader{{Name: "Authorization", Prefix: "Bearer ", SecretKeyRef: &v1alpha1.ValueSecretReference{Key: "api_key"}}}
+	registered := increase.DefaultRegistration()
+	app := &v1alpha1.OAuthApplication{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: p.production},
+		Spec: v1alpha1.OAuthApplicationSpec{
+			Client: v1alpha1.ClientSpec{
+				ID: registered.ClientID, SecretRef: &v1alpha1.SecretKeyReference{Name: p.production + "-client"},
+				Authentication: v1alpha1.ClientSecretPost,
+			},
+			Endpoints:                   &v1alpha1.Endpoints{TokenURL: v1alpha1.EndpointURL(p.Production.URL + "/oauth/tokens")},
+			RedirectURL:                 registered.RedirectURL,
+			PKCE:                        v1alpha1.PKCEDisabled,
+			AuthorizationParameterNames: map[string]v1alpha1.ParameterValue{"redirect_uri": ""},
+			TokenRequest:                &v1alpha1.TokenRequestSpec{Format: v1alpha1.FormatJSON, Headers: key},
+			TokenResponse:               &v1alpha1.TokenResponseSpec{Subject: "$.group_id", DefaultLifetime: "Never"},
+			APIBaseURL:                  v1alpha1.EndpointURL(p.Production.URL),
+			StatusCheck: &v1alpha1.StatusCheckSpec{
+				Type: v1alpha1.StatusCheckConnectionList, Interval: &metav1.Duration{Duration: 24 * time.Hour},
+				ConnectionList: &v1alpha1.ConnectionListSpec{
+					URL: "/oauth_connections", Headers: key, Subject: "$.group_id", Query: map[string]v1alpha1.ParameterValue{"status.in": "active,inactive"},
+				},
+			},
+		},
+	}
+	create(t, app, secret(w.namespace, p.production+"-client", map[string]string{
+		v1alpha1.DefaultClientSecretKey: registered.ClientSecret, "api_key": productionKey,
+	}))
+	s := p.connect(t, "group_first")
+	s.wait(t, isReady, identified)
+	p.deauthorize(t, s)
+	s.requestRefresh(t) // There is nothing to refresh and nothing to ask the token for: the list answers.
+	s.wait(t, phase(v1alpha1.ConnectionDeleted))
+	if err := noEvent(w.namespace, s.name, v1alpha1.EventNothingToRefresh); err != nil {
+		t.Error(err)
+	}
+}
+
+// noEvent returns nil when there is no event of a reason about an object.
+func noEvent(namespace, about, reason string) error {
+	list := &eventsv1.EventList{}
+	if err := plane.Client().List(context.Background(), list, client.InNamespace(namespace)); err != nil {
+		return err
+	}
+	for _, event := range list.Items {
+		if event.Regarding.Name == about && event.Reason == reason {
+			return fmt.Errorf("there is an event %s: %s", reason, event.Note)
+		}
+	}
+	return nil
 }
 
 // TestIncreaseRestart : a restart asks the provider nothing, neither for the list nor about tokens, and forgets nothing.

@@ -39,7 +39,7 @@ func (r *Reconciler) gatherQuestions(s *scope) {
 		interval = check.Interval.Duration
 	}
 	byItself := true
-	if check.Type == v1alpha1.StatusCheckConnectionList {
+	if s.isListed() {
 		byItself = r.gatherListing(s, interval)
 		if check.Probe == nil {
 			return
@@ -49,6 +49,11 @@ func (r *Reconciler) gatherQuestions(s *scope) {
 	if byItself {
 		s.facts.Check.Interval = interval
 	}
+}
+
+// isListed tells whether the provider has a list of connections that answers for the grant.
+func (s *scope) isListed() bool {
+	return s.profile != nil && s.profile.Spec.StatusCheck != nil && s.profile.Spec.StatusCheck.Type == v1alpha1.StatusCheckConnectionList
 }
 
 // gatherListing takes over what the provider's list says about the grant, and asks for a new list where the grant is too

@@ -285,7 +285,7 @@ func (r *Reconciler) remember(ctx context.Context, s *scope) error {
 	if err := r.confirm(ctx, s, lifecycle.Remember); err != nil {
 		return err
 	}
-	nothing := s.facts.RefreshRequest != s.entry.Record.RefreshRequest
+	nothing := s.facts.RefreshRequest != s.entry.Record.RefreshRequest && !s.isListed()
 	entry, err := r.Grants.Write(ctx, s.entry, lifecycle.Remembered(s.entry.Record, s.facts.Input, s.facts.RefreshRequest))
 	if err != nil {
 		return err
