@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -31,8 +33,7 @@ func (r *Reconciler) publish(ctx context.Context, s *scope) (lifecycle.Publicati
 	}
 	desired := s.desired(p.Name)
 	if desired.Template != nil && s.values == nil {
-		p.Current = s.connection.Status.SecretName == p.Name
-		return p, nil // The inputs are not known at present: what was rendered stays.
+		return r.keepRendered(ctx, s, p)
 	}
 	result, err := r.Publisher.Publish(ctx, desired)
 	var conflict *publish.ConflictError
@@ -61,6 +62,23 @@ func (r *Reconciler) publish(ctx context.Context, s *scope) (lifecycle.Publicati
 		repaired(r.Recorder, s.connection, p.Name)
 	}
 	return p, err
+}
+
+// keepRendered leaves the Secret as it was rendered before: the inputs are not known at present. Nor are tokens renewed then.
+func (r *Reconciler) keepRendered(ctx context.Context, s *scope, p lifecycle.Publication) (lifecycle.Publication, error) {
+	secret := &corev1.Secret{}
+	err := r.Client.Get(ctx, types.NamespacedName{Namespace: s.name.Namespace, Name: p.Name}, secret)
+	if client.IgnoreNotFound(err) != nil {
+		return p, fmt.Errorf("read Secret %s: %w", p.Name, err)
+	}
+	p.Current = err == nil && s.connection.Status.SecretName == p.Name && metav1.IsControlledBy(secret, s.connection)
+	if !p.Current && s.facts.Blocked != nil {
+		p.Problem = &lifecycle.Verdict{
+			Reason: s.facts.Blocked.Reason, Stalled: s.facts.Blocked.Stalled,
+			Message: "Secret " + p.Name + " cannot be written from its template at present: " + s.facts.Blocked.Message,
+		}
+	}
+	return p, nil
 }
 
 // desired is the Secret that the record and the connection ask for.
