@@ -190,7 +190,13 @@ func (w *world) awaitKill(s scenario, at event, before sight) {
 			return errors.New("want the event to happen")
 		}
 		seen, err := w.look(s.name)
-		return errors.Join(err, w.working(seen), s.done(w, before)(seen))
+		if err == nil {
+			err = w.working(seen)
+		}
+		if err == nil {
+			err = s.done(w, before)(seen)
+		}
+		return err
 	})
 	w.journal.disarm()
 	w.kill()
