@@ -304,8 +304,14 @@ func tokensOf(s *scope, call lifecycle.Call, response oauth.TokenResponse) lifec
 	if !response.ScopeGiven && call.Action != lifecycle.Refresh {
 		tokens.Scopes = s.facts.Scopes // What was asked for was granted (RFC 6749 section 5.1).
 	}
-	if call.Action == lifecycle.Import && tokens.RefreshToken.IsEmpty() {
+	if call.Action != lifecycle.Import {
+		return tokens
+	}
+	if tokens.RefreshToken.IsEmpty() {
 		tokens.RefreshToken = s.input.value
+	}
+	if !response.ScopeGiven {
+		tokens.RequestedScopes = nil // They were asked for when nobody here was there, and the answer tells nothing of them.
 	}
 	return tokens
 }

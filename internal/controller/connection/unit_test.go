@@ -67,6 +67,26 @@ func TestDeviceCodesAreShownWhileTheyAreLookedAt(t *testing.T) {
 	}
 }
 
+// TestImportsProveNoScopes : what was asked for in the beginning is not known, unless the provider says what was granted.
+func TestImportsProveNoScopes(t *testing.T) {
+	s := &scope{input: input{value: sensitive.New("imported")}}
+	s.facts = lifecycle.Facts{GrantType: lifecycle.RefreshToken, Scopes: []string{"read", "write"}}
+	for _, row := range []struct {
+		response oauth.TokenResponse
+		want     lifecycle.Truth
+	}{
+		{oauth.TokenResponse{}, ""},
+		{oauth.TokenResponse{Scope: []string{"read"}, ScopeGiven: true}, lifecycle.False},
+	} {
+		row.response.AccessToken = sensitive.New("access")
+		tokens := tokensOf(s, lifecycle.Call{Action: lifecycle.Import}, row.response)
+		s.facts.Record = &lifecycle.Record{Tokens: tokens}
+		if got := lifecycle.Describe(s.facts, lifecycle.Publication{}, time.Time{}).ScopesGranted; got.Status != row.want {
+			t.Errorf("with %v: %+v", row.response.Scope, got)
+		}
+	}
+}
+
 func TestMarksRememberTheFirstSight(t *testing.T) {
 	m, now := marks{seen: map[string]sighting{}}, time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	marked := func(id, process string) *lifecycle.Record {
