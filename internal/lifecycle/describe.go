@@ -313,6 +313,9 @@ func (f Facts) heldVerdict(p Publication, now time.Time) verdict {
 	case f.GrantType.issues() && f.Input.State == InputMissing:
 		v.Message += "; not renewed at present: " + f.Input.Missing
 	}
+	if f.Input.State == InputMissing && f.Input.MissingReason == v1alpha1.ReasonInvalidInputs {
+		v.Message += "; what would authorize anew cannot be used: " + f.Input.Missing
+	}
 	v.Message += f.proposal()
 	return v
 }

@@ -255,12 +255,27 @@ func (r *Reconciler) gatherInput(ctx context.Context, s *scope) (lifecycle.Input
 	if err != nil {
 		return lifecycle.Input{}, fmt.Errorf("read metadata of Secret %s: %w", reference.Name, err)
 	}
-	version := versionOf(meta)
-	if s.entry != nil && s.entry.Record.InputVersion == version {
-		return lifecycle.Input{State: lifecycle.InputPresent, Hash: s.entry.Record.SpentInput, Version: version}, nil
+	if known := s.knownVersion(versionOf(meta), reference.Key); known != "" {
+		return lifecycle.Input{State: lifecycle.InputPresent, Hash: s.entry.Record.SpentInput, Version: known}, nil
 	}
 	return r.readInput(ctx, s, reference)
 }
+
+// knownVersion returns the version of an input that the record says to hold what was used already; empty: it does not say
+// so. Another key of the same Secret holds another value. Records of an older operator name no key.
+func (s *scope) knownVersion(object, key string) string {
+	if s.entry == nil {
+		return ""
+	}
+	recorded := s.entry.Record.InputVersion
+	isDefault := key == v1alpha1.DefaultCodeKey || key == v1alpha1.DefaultRefreshTokenKey
+	if recorded == versionOfKey(object, key) || (recorded == object && isDefault) {
+		return recorded
+	}
+	return ""
+}
+
+func versionOfKey(object, key string) string { return object + "#" + key }
 
 // missing says why an input's Secret is not there. One with the operator's own labels is not taken for a user's.
 func (r *Reconciler) missing(ctx context.Context, key types.NamespacedName) string {
@@ -313,23 +328,29 @@ func (r *Reconciler) readInput(ctx context.Context, s *scope, reference *v1alpha
 			return lifecycle.Input{State: lifecycle.InputMissing, Missing: missing}, err
 		}
 	}
-	s.captureCallback(secret)
-	return lifecycle.Input{State: lifecycle.InputPresent, Hash: value.Hash(), Version: secret.version}, nil
+	if problem := s.captureCallback(secret); problem != "" && s.facts.Record.Held() {
+		return lifecycle.Input{State: lifecycle.InputMissing, Missing: problem, MissingReason: v1alpha1.ReasonInvalidInputs}, nil
+	} else if problem != "" && s.facts.Blocked == nil {
+		s.facts.Blocked = &lifecycle.Verdict{Reason: v1alpha1.ReasonInvalidInputs, Message: problem, Stalled: true}
+	}
+	return lifecycle.Input{State: lifecycle.InputPresent, Hash: value.Hash(), Version: versionOfKey(secret.version, reference.Key)}, nil
 }
 
-// captureCallback reads what the callback carried beside a code. A refresh token that is imported may need it too.
-func (s *scope) captureCallback(secret userSecret) {
+// captureCallback reads what the callback carried beside a code, and says what is wrong with it: that code cannot be used,
+// but a grant that is held goes on. A refresh token that is imported may need it too.
+func (s *scope) captureCallback(secret userSecret) (problem string) {
 	if s.profile == nil {
-		return
+		return ""
 	}
 	var err error
 	s.input.captured, err = s.profile.CaptureCallback(func(parameter string) string {
 		value, _ := secret.value(parameter)
 		return value.Reveal()
 	})
-	if err != nil && s.facts.Blocked == nil {
-		s.facts.Blocked = &lifecycle.Verdict{Reason: v1alpha1.ReasonInvalidInputs, Message: fmt.Sprintf("Secret %q: %v", secret.name, err), Stalled: true}
+	if err != nil {
+		return fmt.Sprintf("Secret %q: %v", secret.name, err)
 	}
+	return ""
 }
 
 // readBesideCode reads what belongs to a code: its verifier and its redirect URL.
