@@ -149,7 +149,7 @@ func killAt(t *testing.T, s scenario, at event) {
 	w.truthful(died)
 	sent, landed := w.server.Count(tokenRequests())-calls, died.landed(before)
 	if sent == 0 || landed {
-		w.keeps(died, issued)
+		w.keeps(issued, died, w.glance(connectionName))
 	}
 	marked := died.record != nil && died.record.Attempt != nil
 	switch {
@@ -219,12 +219,15 @@ func (w *world) truthful(s sight) {
 	}
 }
 
-// keeps wants all refresh tokens that the provider has issued since then and still accepts to be in the record: to be used,
-// to be judged, or to be revoked some day.
-func (w *world) keeps(s sight, since int) {
+// keeps wants all refresh tokens that the provider has issued since then and still accepts to be in records: to be used, to be
+// judged, or to be revoked some day.
+func (w *world) keeps(since int, all ...sight) {
 	w.t.Helper()
 	var known []string
-	if s.record != nil {
+	for _, s := range all {
+		if s.record == nil {
+			continue
+		}
 		for _, secret := range s.record.Secrets() {
 			known = append(known, secret.Reveal())
 		}

@@ -49,6 +49,8 @@ type world struct {
 
 	// bearers : the grants of people have no refresh token here.
 	bearers bool
+	// single is what the provider accepts once; nil: codes and refresh tokens alone.
+	single *single
 	// person acts on what a request to the provider has brought about, in the goroutine that serves it; nil: nobody does.
 	person func(record.Request)
 
