@@ -302,22 +302,27 @@ func (f Facts) heldVerdict(p Publication, now time.Time) verdict {
 	case f.Suspended:
 		return verdict{Verdict: Verdict{Reason: v1alpha1.ReasonSuspended, Message: validity(r) + "; spec.suspend is true, so it is not refreshed"}, ready: true, phase: Active}
 	}
-	v := verdict{Verdict: Verdict{Reason: v1alpha1.ReasonTokenReady, Message: validity(r)}, ready: true, phase: Active}
+	message := validity(r) + f.hindrance() + f.proposal()
+	return verdict{Verdict: Verdict{Reason: v1alpha1.ReasonTokenReady, Message: message}, ready: true, phase: Active}
+}
+
+// hindrance says what will keep a token that works from being renewed, or a new authorization from being used; empty:
+// nothing.
+func (f Facts) hindrance() string {
+	missing := f.Input.State == InputMissing
 	switch {
-	case failure != nil:
-		v.Message += "; the last refresh failed: " + f.explain(failure)
+	case f.Record.Failure != nil:
+		return "; the last refresh failed: " + f.explain(f.Record.Failure)
 	case f.Blocked != nil:
-		v.Message += "; not refreshed at present: " + f.Blocked.Message
+		return "; not refreshed at present: " + f.Blocked.Message
 	case f.Pause != nil:
-		v.Message += "; not refreshed at present: " + f.Pause.Message
-	case f.GrantType.issues() && f.Input.State == InputMissing:
-		v.Message += "; not renewed at present: " + f.Input.Missing
+		return "; not refreshed at present: " + f.Pause.Message
+	case missing && f.GrantType.issues():
+		return "; not renewed at present: " + f.Input.Missing
+	case missing && f.Input.MissingReason == v1alpha1.ReasonInvalidInputs:
+		return "; what would authorize anew cannot be used: " + f.Input.Missing
 	}
-	if f.Input.State == InputMissing && f.Input.MissingReason == v1alpha1.ReasonInvalidInputs {
-		v.Message += "; what would authorize anew cannot be used: " + f.Input.Missing
-	}
-	v.Message += f.proposal()
-	return v
+	return ""
 }
 
 // lapsed tells that the access token has expired and nothing is left to get another one with.

@@ -114,10 +114,11 @@ func (r *Reconciler) revokeCandidate(ctx context.Context, s *scope, transport ht
 	record := s.entry.Record
 	tokens := s.revocable(tokensOfCandidate(record.Candidate))
 	refused, again, err := r.revokeAll(ctx, s, transport, tokens)
-	why, next := strings.Join(refused, "; "), (*lifecycle.Record)(nil)
+	why := strings.Join(refused, "; ")
 	if len(tokens) == 0 {
 		why = "the provider has no revocation endpoint for it"
 	}
+	var next *lifecycle.Record
 	switch {
 	case err != nil:
 		why = err.Error()
