@@ -507,32 +507,3 @@ func TestKindsCanBeApplied(t *testing.T) {
 		}
 	}
 }
-
-// TestDocumentedObjects gives the API server what the documentation shows.
-func TestDocumentedObjects(t *testing.T) {
-	t.Parallel()
-	namespace := plane.Namespace(t)
-	content, err := os.ReadFile(filepath.Join(plane.Root, "docs", "service-account-tokens.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := 0
-	for _, block := range strings.Split(string(content), "```yaml\n")[1:] {
-		block, _, _ = strings.Cut(block, "```")
-		object := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal([]byte(block), &object.Object); err != nil {
-			t.Fatalf("%v in\n%s", err, block)
-		}
-		if object.GetKind() == "Kustomization" {
-			continue
-		}
-		seen++
-		object.SetNamespace(namespace)
-		if err := plane.Client().Create(t.Context(), object, client.DryRunAll, client.FieldValidation("Strict")); err != nil {
-			t.Errorf("%v in\n%s", err, block)
-		}
-	}
-	if seen < 4 {
-		t.Errorf("only %d objects were found", seen)
-	}
-}
