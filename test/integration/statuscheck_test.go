@@ -22,10 +22,10 @@ import (
 	"github.com/oauth-operator/oauth-operator/test/servers/record"
 )
 
-// checkedBy says how an application's grants are checked: each minute.
+// checkedBy says how an application's grants are checked: by themselves not while a test runs.
 func checkedBy(kind v1alpha1.StatusCheckType, change ...func(*v1alpha1.OAuthApplicationSpec)) func(*v1alpha1.OAuthApplicationSpec) {
 	return func(spec *v1alpha1.OAuthApplicationSpec) {
-		spec.StatusCheck = &v1alpha1.StatusCheckSpec{Type: kind, Interval: &metav1.Duration{Duration: time.Minute}}
+		spec.StatusCheck = &v1alpha1.StatusCheckSpec{Type: kind, Interval: &metav1.Duration{Duration: 1000 * time.Hour}}
 		if kind == v1alpha1.StatusCheckProbe {
 			spec.APIBaseURL, spec.StatusCheck.Probe = v1alpha1.EndpointURL(spec.IssuerURL), &v1alpha1.ProbeSpec{Path: "/userinfo"}
 		}
@@ -34,6 +34,8 @@ func checkedBy(kind v1alpha1.StatusCheckType, change ...func(*v1alpha1.OAuthAppl
 		}
 	}
 }
+
+func eachMinute(spec *v1alpha1.OAuthApplicationSpec) { spec.StatusCheck.Interval.Duration = time.Minute }
 
 // withoutRefresh is a server that gives no refresh tokens: what a check finds out cannot be mended by a refresh.
 func (w *world) withoutRefresh(t *testing.T, o harness.Options) *hostile.Server {
@@ -354,7 +356,7 @@ func TestStatusCheckByItself(t *testing.T) {
 	fosite := w.fosite(t, harness.Options{})
 	server, bare := w.hostile(t, harness.Options{}), w.withoutRefresh(t, harness.Options{})
 	away, healthy := w.withoutRefresh(t, harness.Options{}), w.withoutRefresh(t, harness.Options{})
-	introspect, probe := checkedBy(v1alpha1.StatusCheckIntrospection), checkedBy(v1alpha1.StatusCheckProbe)
+	introspect, probe := checkedBy(v1alpha1.StatusCheckIntrospection, eachMinute), checkedBy(v1alpha1.StatusCheckProbe, eachMinute)
 	revoked := w.checked(t, fosite, fosite.URL, introspect)
 	mended := w.checked(t, server, server.URL, probe)
 	ended := w.checked(t, bare, bare.URL, introspect)
