@@ -467,7 +467,7 @@ type ProbeSpec struct {
 	// +kubebuilder:validation:items:Minimum=200
 	// +kubebuilder:validation:items:Maximum=499
 	InactiveStatuses []int32 `json:"inactiveStatuses,omitempty"`
-	// InactiveWhen must hold too, where the status alone does not tell.
+	// InactiveWhen must hold too, where the status alone does not tell. Another value at its path then proves nothing.
 	// +optional
 	InactiveWhen *InactiveCondition `json:"inactiveWhen,omitempty"`
 }

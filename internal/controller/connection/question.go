@@ -271,14 +271,16 @@ func judge(probe *v1alpha1.ProbeSpec, answer oauth.Resource) (works bool, messag
 	if len(inactive) == 0 {
 		inactive = []int32{http.StatusUnauthorized}
 	}
-	refused := slices.ContainsFunc(inactive, func(status int32) bool { return int(status) == answer.Status })
+	refused, other := slices.ContainsFunc(inactive, func(status int32) bool { return int(status) == answer.Status }), false
 	if when := probe.InactiveWhen; refused && when != nil {
-		refused = slices.Contains(when.Values, answer.Text(string(when.Path)))
+		value := answer.Text(string(when.Path))
+		refused = slices.Contains(when.Values, value)
+		other = !refused && value != "" // As an error of another kind, where successes and errors have the same status.
 	}
 	switch {
 	case refused:
 		return false, fmt.Sprintf("its API answers the token with HTTP status %d %s", answer.Status, http.StatusText(answer.Status)), nil
-	case answer.Status >= http.StatusOK && answer.Status < http.StatusMultipleChoices:
+	case !other && answer.Status >= http.StatusOK && answer.Status < http.StatusMultipleChoices:
 		return true, "", nil
 	}
 	return false, "", errInconclusive

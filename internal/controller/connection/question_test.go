@@ -16,6 +16,34 @@ import (
 	"github.com/oauth-operator/oauth-operator/internal/oauth"
 )
 
+// TestJudgeProbes : only an answer that says so ends a grant, and only one without a word of trouble proves that it lives.
+func TestJudgeProbes(t *testing.T) {
+	byBody := &v1alpha1.ProbeSpec{
+		InactiveStatuses: []int32{200}, InactiveWhen: &v1alpha1.InactiveCondition{Path: "$.error", Values: []string{"token_revoked"}},
+	}
+	for _, row := range []struct {
+		name  string
+		probe *v1alpha1.ProbeSpec
+		body  string
+		works bool
+		fails bool
+	}{
+		{"a success", &v1alpha1.ProbeSpec{}, `{}`, true, false},
+		{"a success that the body tells", byBody, `{"ok":true}`, true, false},
+		{"an end that the body tells", byBody, `{"ok":false,"error":"token_revoked"}`, false, false},
+		{"trouble that the body tells", byBody, `{"ok":false,"error":"ratelimited"}`, false, true},
+	} {
+		answer, err := oauth.NewCaller(time.Now, oauth.Options{}).Get(t.Context(), answering(row.body), oauth.ResourceRequest{URL: "https://api.example.com/me"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		works, _, err := judge(row.probe, answer)
+		if works != row.works || (err != nil) != row.fails {
+			t.Errorf("%s: works %v, %v", row.name, works, err)
+		}
+	}
+}
+
 // answering is a provider that always answers with the same JSON.
 type answering string
 
