@@ -30,7 +30,7 @@ func TestKillDuringLookup(t *testing.T) {
 		shape:   asksUserInfo,
 		prepare: func(w *world) (string, func()) { return w.connect(connectionName), func() { w.start() } },
 		from:    "provider userinfo #1 received",
-		done:    func(*world, sight) func(sight) error { return belongsTo(owner) },
+		done:    func(*world, sight) func(sight) error { return ownersGrant },
 		resumed: func(w *world, _, died sight) { w.lookedUp(0, died) },
 	})
 }
@@ -76,7 +76,7 @@ func TestKillDuringRefusal(t *testing.T) {
 func (w *world) reauthorize(account string) (code string, begin func()) {
 	w.t.Helper()
 	w.connected()
-	w.await(connectionName, w.working, belongsTo(owner))
+	w.await(connectionName, w.working, ownersGrant)
 	data := w.newCodeOf(account)
 	return data[v1alpha1.DefaultCodeKey], func() { w.replaceInput(data) }
 }
@@ -90,14 +90,12 @@ func (w *world) newCodeOf(account string) map[string]string {
 	return map[string]string{v1alpha1.DefaultCodeKey: code, v1alpha1.DefaultCodeVerifierKey: verifier}
 }
 
-// belongsTo wants the account to be known, in the record and in status.
-func belongsTo(account string) func(sight) error {
-	return func(s sight) error {
-		if s.record == nil || !s.record.Lookup.Done || s.record.Subject != account || s.connection.Status.Subject != account {
-			return fmt.Errorf("want account %q in record and status", account)
-		}
-		return nil
+// ownersGrant wants the account to be known to be the owner's, in the record and in status.
+func ownersGrant(s sight) error {
+	if s.record == nil || !s.record.Lookup.Done || s.record.Subject != owner || s.connection.Status.Subject != owner {
+		return fmt.Errorf("want account %q in record and status", owner)
 	}
+	return nil
 }
 
 // replaced wants a new grant of the same account in place of the old one, which is kept to be revoked.
@@ -113,12 +111,12 @@ func replaced(_ *world, before sight) func(sight) error {
 		case last == nil || last.Outcome != v1alpha1.AuthorizationSucceeded || last.ID == before.record.Authorization.ID:
 			return errors.New("want the new authorization to be reported as a success")
 		}
-		return errors.Join(other(before.token)(s), belongsTo(owner)(s))
+		return errors.Join(other(before.token)(s), ownersGrant(s))
 	}
 }
 
 // refused wants the old grant to be in place, and nothing left of another account's.
-func refused(w *world, before sight) func(sight) error {
+func refused(_ *world, before sight) func(sight) error {
 	return func(s sight) error {
 		switch last := s.connection.Status.LastAuthorization; {
 		case s.record.Candidate != nil:
@@ -129,7 +127,7 @@ func refused(w *world, before sight) func(sight) error {
 			!strings.Contains(last.Message, "was revoked"):
 			return errors.New("want the new authorization to be reported as refused and revoked")
 		}
-		return belongsTo(owner)(s)
+		return ownersGrant(s)
 	}
 }
 

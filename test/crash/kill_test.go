@@ -152,15 +152,8 @@ func killAt(t *testing.T, s scenario, at event) {
 		w.keeps(issued, died, w.glance(connectionName))
 	}
 	marked := died.record != nil && died.record.Attempt != nil
-	switch {
-	case s.unmarked:
-		break
-	case sent > 1:
-		t.Fatalf("the credential was sent %d times before the kill", sent)
-	case sent == 1 && !landed && !marked:
-		t.Fatal("the credential has been sent and there is no mark: after a restart it would be sent again")
-	case landed && marked:
-		t.Fatal("the outcome is written and the mark still stands")
+	if !s.unmarked {
+		w.wellMarked(sent, marked, landed)
 	}
 	w.start()
 	if marked {
@@ -175,6 +168,19 @@ func killAt(t *testing.T, s scenario, at event) {
 	}
 	s.resumed(w, before, died)
 	w.nothingTwice()
+}
+
+// wellMarked wants a mark from before a credential is sent until its outcome is written.
+func (w *world) wellMarked(sent int, marked, landed bool) {
+	w.t.Helper()
+	switch {
+	case sent > 1:
+		w.t.Fatalf("the credential was sent %d times before the kill", sent)
+	case sent == 1 && !landed && !marked:
+		w.t.Fatal("the credential has been sent and there is no mark: after a restart it would be sent again")
+	case landed && marked:
+		w.t.Fatal("the outcome is written and the mark still stands")
+	}
 }
 
 // awaitKill waits until the program has been killed at an event and nothing of it is under way any more. Some events may

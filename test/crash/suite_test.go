@@ -28,8 +28,9 @@ var (
 	program string               //nolint:gochecknoglobals // TestMain hands it to the tests
 )
 
-// side is the number of scenarios at a time. They mostly wait: a crash is believed in only after half a minute.
-const side = "10"
+// side is the number of scenarios at a time, on however few cores. They mostly wait: a crash is believed in only after half
+// a minute.
+const side = "24"
 
 func TestMain(m *testing.M) {
 	flag.Parse()
