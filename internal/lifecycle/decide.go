@@ -404,7 +404,8 @@ func (f Facts) retryAt(action Action, failure *Failure, now time.Time) (time.Tim
 		return time.Time{}, f.reconsiders(failure) || (f.requestPending() && failure.undecided())
 	}
 	at := failure.NextAttemptAt
-	if failure.Basis != f.Basis || f.requestPending() || wrongClock(failure.LastAt, now) {
+	mended := failure.InputVersion != "" && f.Input.State == InputPresent && failure.InputVersion != f.Input.Version
+	if failure.Basis != f.Basis || mended || f.requestPending() || wrongClock(failure.LastAt, now) {
 		at = time.Time{}
 	}
 	if failure.OutcomeUnknown && action == Refresh {

@@ -410,3 +410,20 @@ func TestRenewalByAccessToken(t *testing.T) {
 		{"too late, a request", about(held(), byAccess, requesting(asked)), time.Hour, act(lifecycle.Remember), "there is nothing to send"},
 	})
 }
+
+// TestDecideMendedInput : what stands beside a code in its Secret can be why it cannot be sent, and codes live for a minute.
+func TestDecideMendedInput(t *testing.T) {
+	setup := lifecycle.Refusal{Concern: lifecycle.ConcernsSetup, Reason: "InvalidConfiguration", Message: "a value is missing"}
+	call := calling(lifecycle.Exchange, issued())
+	call.InputHash, call.InputVersion = "code-1", "v1"
+	unsent := lifecycle.Failed(empty(), call, setup, never(), issued())
+	other := func(f *lifecycle.Facts) { f.Input.Version = "v2" }
+	runDecisions(t, []decision{
+		{"the same Secret", about(unsent), 0, wait(unsent.InputFailure.NextAttemptAt.Sub(issued())), "nothing has changed"},
+		{"another version", about(unsent, other), 0, act(lifecycle.Exchange), "somebody has mended it"},
+		{
+			"another version, a provider that is away", about(lifecycle.Failed(empty(), call, away(), never(), issued()), other), 0,
+			wait(lifecycle.Failed(empty(), call, away(), never(), issued()).InputFailure.NextAttemptAt.Sub(issued())), "that is not in the Secret",
+		},
+	})
+}

@@ -285,7 +285,7 @@ func fail(previous *Failure, call Call, refusal Refusal, now time.Time) *Failure
 			f.Reason = v1alpha1.ReasonRefreshOutcomeUnknown
 		}
 	case ConcernsSetup:
-		f.Reason = refusal.Reason
+		f.Reason, f.InputVersion = refusal.Reason, call.InputVersion
 		f.OutcomeUnknown = uncertain
 		f.NextAttemptAt = now.Add(backoff(f.Count, transientLimit, call.UID))
 	case ConcernsClient:

@@ -230,6 +230,8 @@ type Failure struct {
 	Basis string
 	// InputHash is the input that failed, for InputFailure.
 	InputHash string
+	// InputVersion is the version of the Secret that a request could not be made of; another one is tried at once.
+	InputVersion string
 }
 
 // undecided tells that no answer has ever condemned the credential itself, so that a changed configuration or a request

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/lifecycle"
+	"github.com/oauth-operator/oauth-operator/internal/provider"
 	"github.com/oauth-operator/oauth-operator/internal/registration"
 	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
@@ -79,8 +81,17 @@ func (s *scope) gatherValues() {
 	var err error
 	s.values, err = s.profile.Values(inputsOf(s.connection), captured)
 	if err != nil && s.facts.Blocked == nil {
-		s.facts.Blocked = &lifecycle.Verdict{Reason: v1alpha1.ReasonInvalidInputs, Message: "spec." + err.Error(), Stalled: true}
+		s.facts.Blocked = &lifecycle.Verdict{Reason: v1alpha1.ReasonInvalidInputs, Message: s.inSpec(err), Stalled: true}
 	}
+}
+
+// inSpec says in whose spec the field of an error is: inputs are the connection's, and what is captured the application's.
+func (s *scope) inSpec(err error) string {
+	message := "spec." + err.Error()
+	if field, ok := errors.AsType[*provider.FieldError](err); ok && !strings.HasPrefix(field.Field, "inputs.") {
+		return fmt.Sprintf("application %s: %s", s.applicationName(), message)
+	}
+	return message
 }
 
 func inputsOf(connection *v1alpha1.OAuthConnection) map[string]string {
