@@ -282,7 +282,7 @@ type AssertionAudience string
 
 // Audiences of an assertion.
 const (
-	// AudienceTokenURL is the URL that the request goes to.
+	// AudienceTokenURL is the URL of the token endpoint, also where the request goes to another one.
 	AudienceTokenURL AssertionAudience = "TokenURL"
 	// AudienceIssuer is issuerURL.
 	AudienceIssuer AssertionAudience = "Issuer"

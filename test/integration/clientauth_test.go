@@ -160,9 +160,9 @@ func privateKeyAtFosite(t *testing.T, w *world) {
 		if err := server.TrustKey(harness.DefaultClient().ID, key.Public(), string(algorithm)); err != nil {
 			t.Fatal(err)
 		}
-		// At its revocation endpoint, too, fosite wants the token endpoint as audience.
+		// At its revocation endpoint, too, fosite wants the token endpoint as audience, which is the default.
 		w.clientOf(t, server, server.URL, map[string]string{"tls.key": keyPEM(t, key)},
-			byPrivateKey(&v1alpha1.ClientAssertionSpec{Algorithm: algorithm, Audience: server.URL + "/token"})).lives(t, hostile.PrivateKeyJWT)
+			byPrivateKey(&v1alpha1.ClientAssertionSpec{Algorithm: algorithm})).lives(t, hostile.PrivateKeyJWT)
 	}
 }
 

@@ -21,7 +21,7 @@ func (r *Reconciler) startDevice(ctx context.Context, s *scope, transport http.R
 	call := r.newCall(s, lifecycle.StartDevice)
 	request, err := s.profile.DeviceAuthorization(s.facts.Scopes, s.values)
 	if err == nil {
-		request.Client, err = r.authenticate(ctx, s, request.Client, request.URL)
+		request.Client, err = r.authenticate(ctx, s, request.Client, s.values)
 	}
 	if err != nil {
 		return r.failSetup(ctx, s, call, setup(err))

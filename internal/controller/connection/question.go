@@ -242,7 +242,7 @@ func (r *Reconciler) ask(ctx context.Context, s *scope, transport http.RoundTrip
 	if spec.Type == v1alpha1.StatusCheckIntrospection {
 		request, err := s.profile.Introspection(token, oauth.HintAccessToken, s.values)
 		if err == nil {
-			request.Client, err = r.authenticate(ctx, s, request.Client, request.URL)
+			request.Client, err = r.authenticate(ctx, s, request.Client, s.values)
 		}
 		if err != nil {
 			return false, "", setup(err)

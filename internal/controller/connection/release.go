@@ -88,9 +88,10 @@ func (r *Reconciler) revokeAll(
 	ctx context.Context, s *scope, transport http.RoundTripper, tokens []revocable,
 ) (refused []string, again *lifecycle.Refusal, err error) {
 	for _, token := range tokens {
-		request, err := s.profile.Revocation(token.kind, token.value, s.profile.Fitting(token.inputs, token.captured))
+		values := s.profile.Fitting(token.inputs, token.captured)
+		request, err := s.profile.Revocation(token.kind, token.value, values)
 		if err == nil {
-			request.Client, err = r.authenticate(ctx, s, request.Client, request.URL)
+			request.Client, err = r.authenticate(ctx, s, request.Client, values)
 		}
 		if err != nil {
 			return nil, nil, setup(err)

@@ -120,7 +120,7 @@ func (r *Reconciler) request(ctx context.Context, s *scope, call *lifecycle.Call
 	if err != nil {
 		return oauth.TokenRequest{}, setup(err)
 	}
-	request.Client, err = r.authenticate(ctx, s, request.Client, request.URL)
+	request.Client, err = r.authenticateAt(ctx, s, request.Client, request.URL)
 	return request, setup(err)
 }
 
@@ -248,13 +248,27 @@ func (r *Reconciler) tokenFrom(
 	return read, cmp.Or(from.Type, tokenTypeAccess), nil
 }
 
-// authenticate adds to a client the assertion that it needs for one request to an endpoint.
-func (r *Reconciler) authenticate(ctx context.Context, s *scope, client oauth.Client, endpoint string) (oauth.Client, error) {
+// authenticate adds to a client the assertion that it needs for one request. Unless the application says otherwise, that is
+// meant for the token endpoint, where the request goes to another one too: providers know themselves by no other endpoint's
+// URL (OpenID Connect Core section 9).
+func (r *Reconciler) authenticate(ctx context.Context, s *scope, client oauth.Client, values provider.Values) (oauth.Client, error) {
+	if client.Authentication != oauth.PrivateKeyJWT && client.Authentication != oauth.ServiceAccountToken {
+		return client, nil
+	}
+	tokenURL, err := s.profile.TokenURL(grantTypeCode, values)
+	if err != nil {
+		return client, err
+	}
+	return r.authenticateAt(ctx, s, client, tokenURL)
+}
+
+// authenticateAt is authenticate for a request to the token endpoint itself.
+func (r *Reconciler) authenticateAt(ctx context.Context, s *scope, client oauth.Client, tokenURL string) (oauth.Client, error) {
 	spec := s.profile.Spec.Client.Assertion
 	if spec == nil {
 		spec = &v1alpha1.ClientAssertionSpec{}
 	}
-	to := audience(spec.Audience, spec.AudienceFrom, s.client.Issuer(), endpoint)
+	to := audience(spec.Audience, spec.AudienceFrom, s.client.Issuer(), tokenURL)
 	var err error
 	switch client.Authentication {
 	case oauth.PrivateKeyJWT:
