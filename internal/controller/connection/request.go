@@ -307,7 +307,7 @@ func tokensOf(s *scope, call lifecycle.Call, response oauth.TokenResponse) lifec
 		Scopes: response.Scope, RequestedScopes: s.facts.Scopes, IssuedAt: call.SentAt,
 		Expiry: expiryOf(response.ExpiresIn, call.SentAt), GrantType: s.facts.GrantType,
 		RefreshTokenExpiresAt: response.RefreshTokenExpiresIn.ExpiresAt(call.SentAt),
-		ID:                    response.ID, Subject: response.Subject, IDToken: response.IDToken,
+		ID:                    response.ID, Subject: response.Subject, IDToken: readable(response.IDToken),
 		Captured: response.Captured,
 	}
 	if len(s.input.captured) > 0 && (call.Action == lifecycle.Exchange || call.Action == lifecycle.Import) {
@@ -328,6 +328,17 @@ func tokensOf(s *scope, call lifecycle.Call, response oauth.TokenResponse) lifec
 		tokens.RequestedScopes = nil // They were asked for when nobody here was there, and the answer tells nothing of them.
 	}
 	return tokens
+}
+
+// maxIDToken is the longest ID token that is read.
+const maxIDToken = 64 << 10
+
+// readable drops an ID token that nobody would read: it takes the place of tokens in a Secret.
+func readable(idToken sensitive.String) sensitive.String {
+	if len(idToken.Reveal()) > maxIDToken {
+		return sensitive.String{}
+	}
+	return idToken
 }
 
 // expiryOf counts from the moment the request was sent: a token never seems to live longer than it does.

@@ -87,6 +87,15 @@ func TestImportsProveNoScopes(t *testing.T) {
 	}
 }
 
+func TestHugeIDTokensAreNotKept(t *testing.T) {
+	for size, kept := range map[int]bool{64 << 10: true, 64<<10 + 1: false} {
+		response := oauth.TokenResponse{AccessToken: sensitive.New("access"), IDToken: sensitive.New(strings.Repeat("x", size))}
+		if got := tokensOf(&scope{}, lifecycle.Call{Action: lifecycle.Exchange}, response); got.IDToken.IsEmpty() == kept {
+			t.Errorf("of %d bytes: kept %v", size, !got.IDToken.IsEmpty())
+		}
+	}
+}
+
 func TestMarksRememberTheFirstSight(t *testing.T) {
 	m, now := marks{seen: map[string]sighting{}}, time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	marked := func(id, process string) *lifecycle.Record {
