@@ -156,6 +156,18 @@ func TestReasons(t *testing.T) {
 	}
 }
 
+// TestNumberOfPresets holds the README to the catalogue.
+func TestNumberOfPresets(t *testing.T) {
+	t.Parallel()
+	presets, err := filepath.Glob(filepath.Join(root, "internal/provider/catalogue/*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if claim := "[" + strconv.Itoa(len(presets)) + " by name](docs/providers.md)"; !strings.Contains(read(t, "README.md"), claim) {
+		t.Errorf("README.md does not say %s", claim)
+	}
+}
+
 // TestMetrics wants every metric in the configuration, and no other.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
@@ -248,13 +260,15 @@ func TestPackages(t *testing.T) {
 func TestNamedTests(t *testing.T) {
 	t.Parallel()
 	known := map[string]bool{}
+	tests := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`)
 	for _, directory := range []string{"internal", "test", "cmd", "hack", "api"} {
-		err := filepath.WalkDir(filepath.Join(root, directory), func(path string, _ fs.DirEntry, err error) error {
+		repository := os.DirFS(root)
+		err := fs.WalkDir(repository, directory, func(path string, _ fs.DirEntry, err error) error {
 			if err != nil || !strings.HasSuffix(path, "_test.go") {
 				return err
 			}
-			content, err := os.ReadFile(path)
-			for _, found := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`).FindAllSubmatch(content, -1) {
+			content, err := fs.ReadFile(repository, path)
+			for _, found := range tests.FindAllSubmatch(content, -1) {
 				known[string(found[1])] = true
 			}
 			return err

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -46,29 +47,65 @@ func TestDocumentedObjects(t *testing.T) {
 	}
 }
 
+// TestGrantsShowSamples wants the page of grants to show the samples as they are, and no others.
+func TestGrantsShowSamples(t *testing.T) {
+	t.Parallel()
+	samples := map[string]*unstructured.Unstructured{}
+	shown := 0
+	all := documentedYAML(t)
+	for place, text := range all {
+		if strings.HasPrefix(place, samplesDirectory) {
+			for _, object := range objectsIn(t, text) {
+				samples[identityOf(object)] = object
+			}
+		}
+	}
+	for place, text := range all {
+		if !strings.HasPrefix(place, "docs/grants.md") {
+			continue
+		}
+		for _, object := range objectsIn(t, text) {
+			if object.GetKind() == "" {
+				continue
+			}
+			shown++
+			sample := samples[identityOf(object)]
+			if sample == nil {
+				t.Errorf("%s shows %s, which is no sample", place, identityOf(object))
+			} else if !equality.Semantic.DeepEqual(sample.Object, object.Object) {
+				t.Errorf("%s shows %s otherwise than the sample: %v, not %v", place, identityOf(object), object.Object, sample.Object)
+			}
+		}
+	}
+	if shown < 15 {
+		t.Errorf("only %d objects were found", shown)
+	}
+}
+
+func identityOf(object *unstructured.Unstructured) string {
+	return object.GetKind() + " " + object.GetNamespace() + "/" + object.GetName()
+}
+
 // documentedYAML returns the YAML of samples, and of the documentation, by where it stands.
 func documentedYAML(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{}
+	repository := os.DirFS(plane.Root)
 	for _, directory := range []string{samplesDirectory, "docs", "README.md", "CONTRIBUTING.md"} {
-		err := filepath.WalkDir(filepath.Join(plane.Root, directory), func(path string, entry fs.DirEntry, err error) error {
+		err := fs.WalkDir(repository, directory, func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() {
 				return err
 			}
-			content, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			place, _ := filepath.Rel(plane.Root, path)
+			content, err := fs.ReadFile(repository, path)
 			switch filepath.Ext(path) {
 			case ".yaml":
-				found[place] = string(content)
+				found[path] = string(content)
 			case ".md":
 				for line, block := range blocks(string(content)) {
-					found[place+" line "+line] = block
+					found[path+" line "+line] = block
 				}
 			}
-			return nil
+			return err
 		})
 		if err != nil {
 			t.Fatal(err)
