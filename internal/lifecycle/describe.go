@@ -460,7 +460,11 @@ func (f Facts) remedy() string {
 	case JWTBearer, TokenExchange, Extension:
 		return "change what spec.grant is made of, the application or its client Secret, or request a refresh (annotation " + v1alpha1.AnnotationRefreshRequestedAt + ")"
 	case DeviceCode:
-		return "a person has to authorize again"
+		remedy := "a person has to authorize again; while no device code is shown, request one (annotation " + v1alpha1.AnnotationRefreshRequestedAt + ")"
+		if failure := f.inputFailure(); failure != nil && failure.Terminal {
+			remedy = "the last device code came to nothing (" + failure.Message + "); " + remedy
+		}
+		return remedy
 	case AuthorizationCode:
 	}
 	return "authorize again with a new code"
