@@ -90,12 +90,12 @@ func clientWith(method string) harness.Options {
 func TestClientAuthentication(t *testing.T) {
 	t.Parallel()
 	runIn(t, newWorld(t, 1), map[string]func(*testing.T, *world){
-		"private keys of all kinds":                     privateKeys,
-		"the audience of a client assertion":            clientAudience,
-		"a private key that fosite verifies":            privateKeyAtFosite,
-		"a private key is exchanged without a restart":  privateKeyChanges,
-		"a private key that does not fit its algorithm": privateKeyUnfit,
-		"a certificate": certificates,
+		"private keys of all kinds":                          privateKeys,
+		"the audience of a client assertion":                 clientAudience,
+		"a private key that fosite verifies":                 privateKeyAtFosite,
+		"a private key is exchanged without a restart":       privateKeyChanges,
+		"a private key that does not fit its algorithm":      privateKeyUnfit,
+		"a certificate that the client signed itself":        certificates,
 		"a certificate of an authority, at other endpoints":  certificateOfAuthority,
 		"a certificate is exchanged without a restart":       certificateChanges,
 		"a ServiceAccount's token without the component":     tokensNotInstalled,

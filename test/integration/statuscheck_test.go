@@ -35,7 +35,9 @@ func checkedBy(kind v1alpha1.StatusCheckType, change ...func(*v1alpha1.OAuthAppl
 	}
 }
 
-func eachMinute(spec *v1alpha1.OAuthApplicationSpec) { spec.StatusCheck.Interval.Duration = time.Minute }
+func eachMinute(spec *v1alpha1.OAuthApplicationSpec) {
+	spec.StatusCheck.Interval.Duration = time.Minute
+}
 
 // withoutRefresh is a server that gives no refresh tokens: what a check finds out cannot be mended by a refresh.
 func (w *world) withoutRefresh(t *testing.T, o harness.Options) *hostile.Server {
@@ -377,8 +379,11 @@ func TestStatusCheckByItself(t *testing.T) {
 		server provider
 		filter record.Filter
 	}{
-		{fosite, introspections()}, {server, record.Filter{Endpoint: record.UserInfo}}, {bare, introspections()},
-		{away, introspections()}, {healthy, record.Filter{Endpoint: record.UserInfo}},
+		{fosite, introspections()},
+		{server, record.Filter{Endpoint: record.UserInfo}},
+		{bare, introspections()},
+		{away, introspections()},
+		{healthy, record.Filter{Endpoint: record.UserInfo}},
 	}
 	before := make([]int, len(waiting))
 	for i, one := range waiting {
