@@ -138,7 +138,11 @@ func NotIdentified(r *Record, message string, retryAfter time.Duration, now time
 	_, lookup := next.pending()
 	lookup.Count++
 	lookup.Message = message
-	lookup.NextAttemptAt = now.Add(transientBackoff(lookup.Count, retryAfter, r.Connection.UID))
+	limit := transientLimit
+	if lookup == &next.Lookup {
+		limit = lookupLimit // Nobody waits for it.
+	}
+	lookup.NextAttemptAt = now.Add(max(backoff(lookup.Count, limit, r.Connection.UID), retryAfter))
 	return next
 }
 

@@ -181,6 +181,22 @@ func TestMergeKeepsCandidates(t *testing.T) {
 	}
 }
 
+// TestLookupsBackOff : to an hour where nobody waits for the account, and to a few minutes where a new authorization does.
+func TestLookupsBackOff(t *testing.T) {
+	for limit, r := range map[time.Duration]*lifecycle.Record{time.Hour: held(), 5 * time.Minute: proposed("")} {
+		for range 30 {
+			r = lifecycle.NotIdentified(r, "HTTP 503 Service Unavailable", 0, after(time.Minute))
+		}
+		lookup := r.Lookup
+		if r.Candidate != nil {
+			lookup = r.Candidate.Lookup
+		}
+		if got := lookup.NextAttemptAt.Sub(after(time.Minute)); got < limit || got > limit*12/10 {
+			t.Errorf("after 30 failures: %s, want %s and some jitter", got, limit)
+		}
+	}
+}
+
 // TestProposalsThatWaitAreSeen : whoever has authorized again is told why nothing has come of it yet.
 func TestProposalsThatWaitAreSeen(t *testing.T) {
 	for name, edit := range map[string]func(*lifecycle.Record){

@@ -43,6 +43,9 @@ func WakeAt(f Facts, d Decision, now time.Time) time.Time {
 	if f.Record != nil && f.Record.Expiry.Kind == ExpiryAt && !f.Record.Expiry.Passed(now) {
 		at = earliest(at, f.Record.Expiry.At)
 	}
+	if d := f.device(); d != nil && f.GrantType == DeviceCode && now.Before(d.ExpiresAt) {
+		at = earliest(at, d.ExpiresAt) // Nobody should type it any more.
+	}
 	if f.Deletion != nil {
 		if deadline := f.Deletion.RequestedAt.Add(f.Deletion.Timeout); now.Before(deadline) {
 			at = earliest(at, deadline)
@@ -177,11 +180,25 @@ func known(f Facts, _ time.Time) *Decision {
 	return nil
 }
 
-// device leads a person through a device authorization while there is no grant that works.
+// device leads a person through a device authorization while there is no grant that works. A grant that may come back is
+// looked at beside it.
 func device(f Facts, now time.Time) *Decision {
 	if f.GrantType != DeviceCode || (f.Record.Held() && (!f.over(now) || f.mayRevive())) {
 		return nil
 	}
+	d := f.deviceStep(now)
+	if d.Action != Wait || !f.Record.Held() || f.Record.Standing == nil {
+		return d
+	}
+	other := ended(f, now)
+	if other.Action == Wait {
+		other.At = earliest(other.At, d.At)
+	}
+	return other
+}
+
+// deviceStep is the next step of a device authorization.
+func (f Facts) deviceStep(now time.Time) *Decision {
 	failure, r := f.inputFailure(), f.Record
 	switch {
 	case f.requestPending():
@@ -195,11 +212,7 @@ func device(f Facts, now time.Time) *Decision {
 	case !now.Before(r.Device.ExpiresAt):
 		return f.deviceAttempt(StartDevice, r.Device.replaceable(), now)
 	}
-	d := f.deviceAttempt(Poll, latest(r.Device.StartedAt, f.LastPollAt).Add(r.Device.Interval), now)
-	if d.Action == Wait {
-		d.At = earliest(d.At, r.Device.ExpiresAt)
-	}
-	return d
+	return f.deviceAttempt(Poll, latest(r.Device.StartedAt, f.LastPollAt).Add(r.Device.Interval), now)
 }
 
 // deviceAttempt acts at a time, and not before a failure of the one before allows.
@@ -212,7 +225,7 @@ func (f Facts) deviceAttempt(action Action, at, now time.Time) *Decision {
 
 // over tells that a grant that is held works no more, and nothing but a new authorization will help.
 func (f Facts) over(now time.Time) bool {
-	return f.Record.Gone() || (f.Record.Failure != nil && f.Record.Failure.Terminal) || f.lapsed(now)
+	return f.Record.Standing != nil || (f.Record.Failure != nil && f.Record.Failure.Terminal) || f.lapsed(now)
 }
 
 // mayRevive tells that a refresh token that was never condemned is worth another attempt before a person is asked.

@@ -194,7 +194,8 @@ func TestDecideDevice(t *testing.T) {
 		{"denied", about(denied, byDevice), time.Hour, wait(), "only a person can go on"},
 		{"denied, a request", about(denied, byDevice, requesting(asked)), time.Minute, act(lifecycle.StartDevice), "starts anew"},
 		{"denied, reconfigured", about(denied, byDevice, reconfigured), time.Minute, act(lifecycle.StartDevice), "that may have been the reason"},
-		{"suspended", about(waiting(), byDevice, suspended), time.Minute, wait(), "nobody is asked"},
+		{"suspended", about(waiting(), byDevice, suspended), time.Minute, wait(15 * time.Minute), "nobody is asked; status is told when the code has expired"},
+		{"suspended, expired", about(waiting(), byDevice, suspended), time.Hour, wait(), "nobody is asked"},
 		{"held", about(held(devised), byDevice), time.Minute, wait(due(held())), "no person is needed"},
 		{"held, refused", about(held(devised, failing(refused())), byDevice), time.Minute, act(lifecycle.StartDevice), "a person has to authorize again"},
 		{"held, given up", about(held(devised, failing(rejected())), byDevice), time.Minute, act(lifecycle.StartDevice), "a person can authorize again"},
@@ -235,4 +236,21 @@ func TestDescribeDoubted(t *testing.T) {
 		{name: "being renewed", facts: about(held(doubted)), publication: published(), phase: lifecycle.Active, ready: "False Progressing", authorized: granted, reconciling: true, next: due(held()), says: []string{"works no more"}, reason: "it does not work"},
 		{name: "provider away", facts: about(held(doubted, failing(unavailable(50*time.Minute)))), now: 49 * time.Minute, publication: published(), phase: lifecycle.Active, ready: "False ProviderUnavailable", authorized: granted, reconciling: true, next: 50 * time.Minute, says: []string{"works no more", "503"}, reason: "nor does it then"},
 	})
+}
+
+// TestDeviceAfterCheck : a check found the grant dead, and there is nothing to renew it with.
+func TestDeviceAfterCheck(t *testing.T) {
+	now := after(time.Minute)
+	dead := lasting(func(r *lifecycle.Record) { r.GrantType = lifecycle.DeviceCode })
+	dead, _ = lifecycle.Checked(dead, false, "said", about(dead, byDevice), now)
+	mustDecide(t, about(dead, byDevice, checking), now, act(lifecycle.StartDevice), "a person can authorize again")
+	r := lifecycle.DeviceStarted(dead, asking(now), "")
+	mustDecide(t, about(r, byDevice, checking), now.Add(5*time.Second), act(lifecycle.Poll), "the person may have done it")
+	due := lifecycle.CheckDue(uid, time.Hour, issued())
+	abandoned := *r
+	abandoned.Device = &lifecycle.Device{StartedAt: now, ExpiresAt: now.Add(time.Minute), Since: now.Add(-2 * time.Hour)}
+	mustDecide(t, about(&abandoned, byDevice, checking), due, act(lifecycle.CheckGrant), "it is still looked at now and then")
+	if back, _ := lifecycle.Checked(r, true, "", about(r, byDevice), now); back.Standing != nil || back.Device != nil {
+		t.Errorf("%+v: it works again, and nobody has to type anything", back.Device)
+	}
 }

@@ -28,6 +28,7 @@ const (
 	clockTolerance     = 5 * time.Minute // by which clocks of two nodes may differ without being called wrong
 	transientBase      = time.Second
 	transientLimit     = 5 * time.Minute
+	lookupLimit        = time.Hour
 	revocationLimit    = 30 * time.Second
 	backoffJitterShare = 0.20
 	devicePatience     = time.Hour   // for which device codes that expire are replaced by themselves
