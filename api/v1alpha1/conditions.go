@@ -132,7 +132,8 @@ const (
 	EventRecovered = "Recovered"
 	// EventRevocationFailed : a token could not be revoked before the deadline and may still work at the provider.
 	EventRevocationFailed = "RevocationFailed"
-	// EventRevocationUnsupported : the provider has no revocation endpoint; the tokens live until they expire.
+	// EventRevocationUnsupported : the provider has no revocation endpoint; the tokens live until they
+	// expire, or the grant is ended at the provider.
 	EventRevocationUnsupported = "RevocationUnsupported"
 	// EventOrphaned : deletionPolicy Orphan left the grant alive at the provider.
 	EventOrphaned = "Orphaned"

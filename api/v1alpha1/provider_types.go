@@ -8,7 +8,7 @@ import (
 
 // JSONPath selects from a JSON document (RFC 9535), for example `$.data.token`. Where it selects several values, the
 // first that is not empty counts: `$..access_token` finds a token wherever it lies, nearest to the root first. To bound
-// what a path costs, it has at most one `..`, two filters and four commas, and no function or `$` inside a filter.
+// what a path costs, it has at most one `..`, two filters and four commas, and no match, search or `$` inside a filter.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=512
 // +kubebuilder:validation:XValidation:rule="self.startsWith('$')",message="must be a JSONPath (RFC 9535), for example $.data.token"

@@ -247,7 +247,7 @@ func requested(f Facts, now time.Time) *Decision {
 	default:
 		return &Decision{Action: Remember}
 	}
-	return &Decision{Action: action, Probe: f.Pause != nil}
+	return &Decision{Action: action, Probe: f.paused(action)}
 }
 
 func (f Facts) requestPending() bool {
@@ -434,13 +434,30 @@ func wrongClock(happened, now time.Time) bool { return happened.After(now.Add(cl
 
 // attempt acts at a time, and not before the application's pause allows unless a request asks for it.
 func (f Facts) attempt(action Action, at, now time.Time) *Decision {
-	if f.Pause != nil && !f.requestPending() {
-		at = latest(at, f.Pause.NextProbeAt)
+	if pause, paused := f.Pauses[action]; paused && !f.requestPending() {
+		at = latest(at, pause.NextProbeAt)
 	}
 	if now.Before(at) {
 		return &Decision{Action: Wait, At: at}
 	}
-	return &Decision{Action: action, Probe: f.Pause != nil}
+	return &Decision{Action: action, Probe: f.paused(action)}
+}
+
+func (f Facts) paused(action Action) bool {
+	_, paused := f.Pauses[action]
+	return paused
+}
+
+// nextPause is the pause of what would bring the first tokens, or renew those that are held; nil: none.
+func (f Facts) nextPause() *Pause {
+	action := f.GrantType.first()
+	if f.Record.Held() && action != Issue {
+		action = Refresh
+	}
+	if pause, paused := f.Pauses[action]; paused {
+		return &pause
+	}
+	return nil
 }
 
 func earliest(a, b time.Time) time.Time {

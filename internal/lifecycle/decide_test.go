@@ -427,3 +427,24 @@ func TestDecideMendedInput(t *testing.T) {
 		},
 	})
 }
+
+// TestDecidePausesOfKinds : a pause of one kind of call holds back no other kind.
+func TestDecidePausesOfKinds(t *testing.T) {
+	pausing := func(action lifecycle.Action) func(*lifecycle.Facts) {
+		return func(f *lifecycle.Facts) {
+			f.Pauses = map[lifecycle.Action]lifecycle.Pause{action: {Reason: "UnauthorizedClient", Message: "no", NextProbeAt: after(2 * time.Hour)}}
+		}
+	}
+	hour := due(held())
+	devised := func(r *lifecycle.Record) { r.GrantType, r.SpentInput, r.InputVersion = lifecycle.DeviceCode, "", "" }
+	runDecisions(t, []decision{
+		{"codes, and a code waits", about(held(), code("new"), pausing(lifecycle.Exchange)), 0, wait(hour), "the refresh comes first"},
+		{"codes, and a refresh is due", about(held(), code("new"), pausing(lifecycle.Exchange)), hour, act(lifecycle.Refresh), "a client may refresh that may not use codes"},
+		{"refreshes, and a code has come", about(held(), code("new"), pausing(lifecycle.Refresh)), hour, act(lifecycle.Exchange), "and the other way round"},
+		{"devices, and a grant is over", about(held(devised, failing(refused())), byDevice, pausing(lifecycle.StartDevice)), time.Minute, wait(2 * time.Hour), "though there is a refresh token"},
+	})
+	runDescriptions(t, []description{
+		{name: "codes", facts: about(held(), pausing(lifecycle.Exchange)), publication: published(), phase: lifecycle.Active, ready: "True TokenReady", authorized: "True GrantHeld", next: hour, says: []string{"valid until"}, reason: "refreshes are not held back"},
+		{name: "devices", facts: about(nil, byDevice, pausing(lifecycle.StartDevice)), phase: lifecycle.Pending, ready: "False UnauthorizedClient", authorized: "False AuthorizationRequired", reconciling: true, reason: "no code is asked for"},
+	})
+}

@@ -179,8 +179,8 @@ func (f Facts) unheldVerdict(p Publication, now time.Time) verdict {
 		return verdict{Verdict: *f.Blocked, phase: Pending}
 	case failure != nil && failure.Terminal:
 		return verdict{Verdict: Verdict{Reason: failure.Reason, Message: f.explain(failure), Stalled: true}, phase: Inactive}
-	case f.Pause != nil:
-		return verdict{Verdict: Verdict{Reason: f.Pause.Reason, Message: f.Pause.Message}, phase: Pending}
+	case f.nextPause() != nil:
+		return verdict{Verdict: Verdict{Reason: f.nextPause().Reason, Message: f.nextPause().Message}, phase: Pending}
 	case failure != nil && f.invitation(now) == "": // A person can go on although a poll has failed.
 		return verdict{Verdict: Verdict{Reason: failure.Reason, Message: f.explain(failure)}, phase: Pending}
 	case p.Problem != nil:
@@ -315,8 +315,8 @@ func (f Facts) hindrance() string {
 		return "; the last refresh failed: " + f.explain(f.Record.Failure)
 	case f.Blocked != nil:
 		return "; not refreshed at present: " + f.Blocked.Message
-	case f.Pause != nil:
-		return "; not refreshed at present: " + f.Pause.Message
+	case f.nextPause() != nil:
+		return "; not refreshed at present: " + f.nextPause().Message
 	case missing && f.GrantType.issues():
 		return "; not renewed at present: " + f.Input.Missing
 	case missing && f.Input.MissingReason == v1alpha1.ReasonInvalidInputs:
@@ -353,8 +353,8 @@ func (f Facts) expiredVerdict() Verdict {
 		return Verdict{Reason: f.Blocked.Reason, Message: state + "; " + f.Blocked.Message, Stalled: f.Blocked.Stalled}
 	case f.GrantType.issues() && f.Input.State == InputMissing:
 		return Verdict{Reason: f.Input.missingReason(), Message: state + "; " + f.Input.Missing}
-	case f.Pause != nil:
-		return Verdict{Reason: f.Pause.Reason, Message: state + "; the provider does not accept the client: " + f.Pause.Message}
+	case f.nextPause() != nil:
+		return Verdict{Reason: f.nextPause().Reason, Message: state + "; the provider does not accept the client: " + f.nextPause().Message}
 	case failure != nil:
 		return Verdict{Reason: failure.Reason, Message: state + ", and the last refresh failed: " + f.explain(failure)}
 	}
@@ -409,7 +409,7 @@ func nextRefresh(f Facts, now time.Time) time.Time {
 		}
 		at = latest(failure.LastAt, retry) // "At once" is a time too, and one that does not move.
 	}
-	if f.Pause != nil && !now.Before(at) {
+	if f.paused(action) && !now.Before(at) {
 		return time.Time{} // Up to a probe, which another connection may make.
 	}
 	return at

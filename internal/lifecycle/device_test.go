@@ -244,7 +244,10 @@ func TestDeviceAfterCheck(t *testing.T) {
 	dead := lasting(func(r *lifecycle.Record) { r.GrantType = lifecycle.DeviceCode })
 	dead, _ = lifecycle.Checked(dead, false, "said", about(dead, byDevice), now)
 	mustDecide(t, about(dead, byDevice, checking), now, act(lifecycle.StartDevice), "a person can authorize again")
-	r := lifecycle.DeviceStarted(dead, asking(now), "")
+	r := lifecycle.DeviceStarted(dead, lifecycle.Device{
+		Code: sensitive.New("device-2"), UserCode: "ABCD-EFGH", VerificationURI: "https://login.example.com/device",
+		StartedAt: now, ExpiresAt: now.Add(15 * time.Minute), Interval: 5 * time.Second,
+	}, "")
 	mustDecide(t, about(r, byDevice, checking), now.Add(5*time.Second), act(lifecycle.Poll), "the person may have done it")
 	due := lifecycle.CheckDue(uid, time.Hour, issued())
 	abandoned := *r

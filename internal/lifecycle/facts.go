@@ -26,8 +26,8 @@ type Facts struct {
 	Blocked *Verdict
 	// Basis identifies the configuration that a call would use: spec, client, endpoints. A changed one cuts waits.
 	Basis string
-	// Pause is the application's pause for the next call; nil: none.
-	Pause *Pause
+	// Pauses are the application's pauses by the calls that they hold back.
+	Pauses map[Action]Pause
 
 	Input Input
 	// RenewsByAccessToken : the provider exchanges the access token for a newer one, in place of a refresh token.
@@ -190,6 +190,20 @@ func (a Action) Obtains() bool {
 
 // authorizes tells whether the action brings a new grant, not another token of the one that is held.
 func (a Action) authorizes() bool { return a == Exchange || a == Import || a == Poll }
+
+// first is the action that brings the first tokens of a grant, or begins to.
+func (g GrantType) first() Action {
+	switch g {
+	case RefreshToken:
+		return Import
+	case DeviceCode:
+		return StartDevice
+	case ClientCredentials, JWTBearer, TokenExchange, Extension:
+		return Issue
+	case AuthorizationCode:
+	}
+	return Exchange
+}
 
 // grantType is the type of a grant that the action authorizes.
 func (a Action) grantType() GrantType {

@@ -145,7 +145,12 @@ func blockedBy(reason, message string) func(*lifecycle.Facts) {
 
 func pausedUntil(at time.Time) func(*lifecycle.Facts) {
 	return func(f *lifecycle.Facts) {
-		f.Pause = &lifecycle.Pause{Reason: "InvalidClient", Message: "invalid_client: HTTP 401 Unauthorized", NextProbeAt: at}
+		f.Pauses = map[lifecycle.Action]lifecycle.Pause{}
+		for _, action := range []lifecycle.Action{
+			lifecycle.Exchange, lifecycle.Import, lifecycle.StartDevice, lifecycle.Poll, lifecycle.Issue, lifecycle.Refresh,
+		} {
+			f.Pauses[action] = lifecycle.Pause{Reason: "InvalidClient", Message: "invalid_client: HTTP 401 Unauthorized", NextProbeAt: at}
+		}
 	}
 }
 

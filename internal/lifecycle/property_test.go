@@ -192,7 +192,7 @@ func objection(f lifecycle.Facts, d lifecycle.Decision, now time.Time) string {
 		return "has a time without waiting"
 	case ending != (f.Deletion != nil) && (ending || calls || d.Action == lifecycle.Remember):
 		return "ends a connection that is wanted, or goes on with one that is not"
-	case d.GivenUp && d.Action != lifecycle.Release, d.Probe && (f.Pause == nil || !calls):
+	case d.GivenUp && d.Action != lifecycle.Release, d.Probe && (len(f.Pauses) == 0 || !calls):
 		return "says of itself what cannot be"
 	case calls && f.Running:
 		return "a call is under way"

@@ -220,7 +220,7 @@ type Failure struct {
 	Reason, Message string
 	Count           int
 	FirstAt, LastAt time.Time
-	// NextAttemptAt is zero when it is not up to time: see Terminal and Facts.Pause.
+	// NextAttemptAt is zero when it is not up to time: see Terminal and Facts.Pauses.
 	NextAttemptAt time.Time
 	// Terminal : not tried again by itself.
 	Terminal bool

@@ -14,7 +14,7 @@ func Checked(r *Record, works bool, message string, f Facts, now time.Time) (*Re
 	next := r.clone()
 	switch {
 	case works && r.Standing != nil && r.Standing.State == StandingInactive && !r.Standing.Listed:
-		next.Doubted, next.Standing = false, nil
+		next.Doubted, next.Standing, next.Device = false, nil, nil
 	case works && r.Doubted:
 		next.Doubted = false
 	case works, r.Doubted, r.Standing != nil:
@@ -37,7 +37,7 @@ func Observed(r *Record, l Listing) *Record {
 	case !l.Active:
 		next.Standing = &Standing{State: StandingInactive, At: l.At, Listed: true, Message: "the provider's list says " + quoted(l.Status)}
 	case r.Standing != nil && r.Standing.Listed:
-		next.Standing = nil
+		next.Standing, next.Device = nil, nil
 	}
 	return next
 }
