@@ -432,7 +432,7 @@ func TestDecideMendedInput(t *testing.T) {
 func TestDecidePausesOfKinds(t *testing.T) {
 	pausing := func(action lifecycle.Action) func(*lifecycle.Facts) {
 		return func(f *lifecycle.Facts) {
-			f.Pauses = map[lifecycle.Action]lifecycle.Pause{action: {Reason: "UnauthorizedClient", Message: "no", NextProbeAt: after(2 * time.Hour)}}
+			f.Pauses = map[lifecycle.Action]lifecycle.Pause{action: {Reason: "UnauthorizedClient", Message: "no", NextProbeAt: after(50 * time.Minute)}}
 		}
 	}
 	hour := due(held())
@@ -441,7 +441,7 @@ func TestDecidePausesOfKinds(t *testing.T) {
 		{"codes, and a code waits", about(held(), code("new"), pausing(lifecycle.Exchange)), 0, wait(hour), "the refresh comes first"},
 		{"codes, and a refresh is due", about(held(), code("new"), pausing(lifecycle.Exchange)), hour, act(lifecycle.Refresh), "a client may refresh that may not use codes"},
 		{"refreshes, and a code has come", about(held(), code("new"), pausing(lifecycle.Refresh)), hour, act(lifecycle.Exchange), "and the other way round"},
-		{"devices, and a grant is over", about(held(devised, failing(refused())), byDevice, pausing(lifecycle.StartDevice)), time.Minute, wait(2 * time.Hour), "though there is a refresh token"},
+		{"devices, and a grant is over", about(held(devised, failing(refused())), byDevice, pausing(lifecycle.StartDevice)), time.Minute, wait(50 * time.Minute), "though there is a refresh token"},
 	})
 	runDescriptions(t, []description{
 		{name: "codes", facts: about(held(), pausing(lifecycle.Exchange)), publication: published(), phase: lifecycle.Active, ready: "True TokenReady", authorized: "True GrantHeld", next: hour, says: []string{"valid until"}, reason: "refreshes are not held back"},

@@ -151,7 +151,7 @@ func (r *Reconciler) turn(ctx context.Context, name types.NamespacedName, uid ty
 
 // claimProbe takes the one turn that a paused application has at a time; other calls need none.
 func (r *Reconciler) claimProbe(ctx context.Context, s *scope, decision lifecycle.Decision) (proceed bool, err error) {
-	if !decision.Probe || s.facts.Pause.NextProbeAt.After(s.now) {
+	if !decision.Probe || s.facts.Pauses[decision.Action].NextProbeAt.After(s.now) {
 		return true, nil
 	}
 	lane, err := s.lane(s.grantTypeOf(decision.Action))

@@ -60,7 +60,7 @@ func (r *Reconciler) gather(ctx context.Context, connection *v1alpha1.OAuthConne
 		return nil, err
 	}
 	r.gatherQuestions(s)
-	s.facts.Pause = s.pause()
+	s.facts.Pauses = s.pauses()
 	return s, nil
 }
 
@@ -229,21 +229,24 @@ func applicationNotReady(s *scope) *lifecycle.Verdict {
 	}
 }
 
-// pause returns the application's pause for the kind of call that comes next.
-func (s *scope) pause() *lifecycle.Pause {
-	if s.client == nil || s.values == nil {
+// pauses returns the application's pauses by the calls of this connection that they hold back.
+func (s *scope) pauses() map[lifecycle.Action]lifecycle.Pause {
+	if s.client == nil || s.values == nil || len(s.client.Pauses) == 0 {
 		return nil
 	}
-	grantType := s.nextGrantType()
-	tokenURL, err := s.profile.TokenURL(grantType, s.values)
-	if err != nil {
-		return nil
+	all := map[lifecycle.Action]lifecycle.Pause{}
+	for _, action := range []lifecycle.Action{
+		lifecycle.Exchange, lifecycle.Import, lifecycle.StartDevice, lifecycle.Poll, lifecycle.Issue, lifecycle.Refresh,
+	} {
+		lane, err := s.lane(s.grantTypeOf(action))
+		if err != nil {
+			continue
+		}
+		if pause, ok := s.client.Paused(lane); ok {
+			all[action] = lifecycle.Pause{Reason: pause.Reason, Message: pause.Message, NextProbeAt: pause.NextProbeAt}
+		}
 	}
-	pause, ok := s.client.Paused(s.client.Lane(grantType, tokenURL))
-	if !ok {
-		return nil
-	}
-	return &lifecycle.Pause{Reason: pause.Reason, Message: pause.Message, NextProbeAt: pause.NextProbeAt}
+	return all
 }
 
 // gatherInput finds the code or refresh token. The Secret is read only in a version that is not known to hold the value

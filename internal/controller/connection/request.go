@@ -82,28 +82,6 @@ func (s *scope) issuedType() string {
 	return grantTypeCredentials
 }
 
-// nextGrantType is the value of grant_type of the call that comes next, as far as can be told before deciding.
-func (s *scope) nextGrantType() string {
-	unsent := s.facts.Input.State == lifecycle.InputPresent && !s.facts.Record.HasSpent(s.facts.Input.Hash)
-	switch s.facts.GrantType {
-	case lifecycle.ClientCredentials, lifecycle.JWTBearer, lifecycle.TokenExchange, lifecycle.Extension:
-		return s.grantTypeOf(lifecycle.Issue)
-	case lifecycle.AuthorizationCode:
-		if unsent {
-			return grantTypeCode
-		}
-	case lifecycle.DeviceCode:
-		if !s.facts.Record.Held() || s.facts.Record.RefreshToken.IsEmpty() {
-			return grantTypeDevice
-		}
-	case lifecycle.RefreshToken:
-		if unsent {
-			return s.grantTypeOf(lifecycle.Import)
-		}
-	}
-	return s.grantTypeOf(lifecycle.Refresh)
-}
-
 // request composes the token request of a call, and notes in the call what it is made of.
 func (r *Reconciler) request(ctx context.Context, s *scope, call *lifecycle.Call) (oauth.TokenRequest, error) {
 	grant, err := r.grantFor(ctx, s, call)
