@@ -231,7 +231,11 @@ func (r *Reconciler) check(ctx context.Context, s *scope, transport http.RoundTr
 	}
 	next := *record
 	next.RefreshRequest = s.facts.RefreshRequest
-	return r.write(ctx, s, &next)
+	err = r.write(ctx, s, &next)
+	if stale(err) {
+		r.checked.Delete(s.facts.UID) // What it told is lost: it is asked again, and not only after the interval.
+	}
+	return err
 }
 
 // errInconclusive is an answer that says neither yes nor no.

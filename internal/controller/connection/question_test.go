@@ -11,9 +11,15 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/grant"
 	"github.com/oauth-operator/oauth-operator/internal/lifecycle"
 	"github.com/oauth-operator/oauth-operator/internal/oauth"
+	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
 
 // TestJudgeProbes : only an answer that says so ends a grant, and only one without a word of trouble proves that it lives.
@@ -41,6 +47,41 @@ func TestJudgeProbes(t *testing.T) {
 		if works != row.works || (err != nil) != row.fails {
 			t.Errorf("%s: works %v, %v", row.name, works, err)
 		}
+	}
+}
+
+// uncounted are metrics that nobody reads.
+type uncounted struct{}
+
+func (uncounted) Call(types.NamespacedName, string, string, time.Duration) {}
+func (uncounted) Unrevoked(types.NamespacedName)                           {}
+
+// TestALostCheckIsMadeAgain : somebody has written the record meanwhile, and the answer that the token is dead is not in it.
+func TestALostCheckIsMadeAgain(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	api, clock := fake.NewClientBuilder().Build(), clocktesting.NewFakeClock(now)
+	store := grant.New(grant.Options{Cached: api, Live: api, Writer: api, Namespace: "operator", Process: "me", Clock: clock})
+	first, err := store.Write(t.Context(), nil, &lifecycle.Record{
+		Connection: lifecycle.Identity{Namespace: "team", Name: "crm", UID: "crm"},
+		Tokens:     lifecycle.Tokens{AccessToken: sensitive.New("access")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := *first.Record
+	if _, err := store.Write(t.Context(), first, &changed); err != nil {
+		t.Fatal(err)
+	}
+	s := perTenant(first.Record)
+	s.entry, s.facts.UID = first, "crm"
+	s.profile.Spec.APIBaseURL = "https://api.example.com"
+	s.profile.Spec.StatusCheck = &v1alpha1.StatusCheckSpec{Type: v1alpha1.StatusCheckProbe, Probe: &v1alpha1.ProbeSpec{InactiveStatuses: []int32{200}}}
+	r := New(Options{Grants: store, Caller: oauth.NewCaller(clock.Now, oauth.Options{}), Clock: clock, Metrics: uncounted{}})
+	if err := r.check(t.Context(), s, answering(`{}`)); !stale(err) {
+		t.Errorf("check = %v, want a conflict", err)
+	}
+	if _, done := r.checked.Load("crm"); done {
+		t.Error("the check counts although nothing of it is known")
 	}
 }
 
