@@ -470,6 +470,18 @@ func (f Facts) remedy() string {
 	return "authorize again with a new code"
 }
 
+// InVain says why nothing came of a refresh request.
+func (f Facts) InVain() string {
+	const requested = "a refresh was requested, but "
+	switch {
+	case f.GrantType.issues() && f.Input.State == InputMissing:
+		return requested + "there is nothing to make a token of: " + f.Input.Missing
+	case f.GrantType == DeviceCode:
+		return requested + "the provider gave no refresh token; a device code is asked for when the access token works no more"
+	}
+	return requested + "there is nothing to refresh with; " + f.remedy()
+}
+
 func validity(r *Record) string {
 	switch r.Expiry.Kind {
 	case ExpiryNever:

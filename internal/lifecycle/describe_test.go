@@ -196,3 +196,19 @@ func TestDescribeIsStill(t *testing.T) {
 		}
 	}
 }
+
+// TestInVain : what to do depends on how tokens are obtained.
+func TestInVain(t *testing.T) {
+	missing := func(f *lifecycle.Facts) {
+		f.GrantType = lifecycle.Extension
+		f.Input = lifecycle.Input{State: lifecycle.InputMissing, Missing: `waiting for Secret "words"`}
+	}
+	for want, facts := range map[string]lifecycle.Facts{
+		"a new code": about(held(noRefreshToken)), `"words"`: about(held(noRefreshToken), missing),
+		"a device code is asked for": about(held(noRefreshToken), byDevice), "a new refresh token": about(held(noRefreshToken), imported("r")),
+	} {
+		if got := facts.InVain(); !strings.Contains(got, want) {
+			t.Errorf("%q does not say %q", got, want)
+		}
+	}
+}

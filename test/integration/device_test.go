@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/expfmt"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -43,7 +44,7 @@ func runIn(t *testing.T, w *world, tests map[string]func(*testing.T, *world)) {
 func (w *world) showsNothing(t *testing.T) {
 	t.Helper()
 	credential := regexp.MustCompile(`\beyJ[0-9A-Za-z_-]{8,}|PRIVATE KEY`) // The JSON of a header begins with {".
-	texts := []string{w.Log.String()}
+	texts := []string{w.Log.String(), w.metrics(t)}
 	for _, namespace := range append([]string{w.namespace, w.operator}, w.others...) {
 		texts = append(texts, everythingIn(t, namespace)...)
 	}
@@ -53,6 +54,22 @@ func (w *world) showsNothing(t *testing.T) {
 			t.Errorf("a log or an object shows a signed token or a key after %q", text[max(0, at[0]-100):at[0]])
 		}
 	}
+}
+
+// metrics is what is served at the metrics endpoint.
+func (w *world) metrics(t *testing.T) string {
+	t.Helper()
+	families, err := w.Metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := &strings.Builder{}
+	for _, family := range families {
+		if _, err := expfmt.MetricFamilyToText(text, family); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return text.String()
 }
 
 func byDevice(spec *v1alpha1.OAuthConnectionSpec) {

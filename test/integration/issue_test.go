@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -656,6 +657,10 @@ func sourceSecretGoes(t *testing.T, w *world) {
 	s.wait(t, isReady)
 	if s.token(t) != token {
 		t.Error("the token was changed")
+	}
+	s.wait(t, observed(s.requestRefresh(t)), isReady)
+	if note := waitEvent(t, w.namespace, s.name, corev1.EventTypeWarning, v1alpha1.EventNothingToRefresh); !strings.Contains(note, given.Name) {
+		t.Errorf("the event says %q", note)
 	}
 	create(t, secret(w.namespace, given.Name, map[string]string{"assertion": string(given.Data["assertion"])}))
 	s.quiet(t) // It is the same assertion in another Secret.

@@ -91,9 +91,8 @@ func repaired(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, secret
 		"Secret %s had been deleted or edited; it was written again", secret)
 }
 
-func nothingToRefresh(recorder events.EventRecorder, c *v1alpha1.OAuthConnection) {
-	recorder.Eventf(c, nil, corev1.EventTypeWarning, v1alpha1.EventNothingToRefresh, actionRefresh,
-		"a refresh was requested, but the provider gave no refresh token; authorize again with a new code")
+func nothingToRefresh(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, why string) {
+	recorder.Eventf(c, nil, corev1.EventTypeWarning, v1alpha1.EventNothingToRefresh, actionRefresh, "%s", why)
 }
 
 func adopted(recorder events.EventRecorder, c *v1alpha1.OAuthConnection) {

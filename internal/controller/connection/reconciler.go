@@ -292,7 +292,7 @@ func (r *Reconciler) remember(ctx context.Context, s *scope) error {
 	}
 	s.take(entry)
 	if nothing && s.facts.RefreshRequest != "" {
-		nothingToRefresh(r.Recorder, s.connection)
+		nothingToRefresh(r.Recorder, s.connection, s.facts.InVain())
 	}
 	r.waker.wake(s.name)
 	return nil
