@@ -569,3 +569,25 @@ func TestSecretReferences(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// TestFittingLeavesOutTheRest : what a token was obtained with may not fit any more, and the rest of it still leads to its end.
+func TestFittingLeavesOutTheRest(t *testing.T) {
+	profile := &provider.Profile{Spec: &v1alpha1.OAuthApplicationSpec{
+		Inputs: []v1alpha1.Input{
+			{Name: "tenant", Prefix: "https://", Restriction: v1alpha1.Restriction{Pattern: "[a-z]+"}},
+			{Name: "version", Default: new("v1")},
+			{Name: "region", Restriction: v1alpha1.Restriction{Enum: []string{"eu"}}},
+		},
+		TokenResponse: &v1alpha1.TokenResponseSpec{Capture: []v1alpha1.Capture{
+			{Name: "pod", Path: "$.pod", Restriction: v1alpha1.Restriction{Pattern: "p[0-9]"}},
+			{Name: "team", Path: "$.team"},
+		}},
+	}}
+	got := profile.Fitting(
+		map[string]string{"tenant": "https://acme", "region": "mars", "unknown": "x"},
+		map[string]string{"pod": "elsewhere", "team": "core", "version": "v9", "unknown": "x"},
+	)
+	if want := (provider.Values{"tenant": "acme", "version": "v1", "team": "core"}); !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
