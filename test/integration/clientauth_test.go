@@ -706,3 +706,73 @@ func TestServiceAccountTokens(t *testing.T) {
 		},
 	})
 }
+
+// TestEchoed : providers repeat what they were sent in the descriptions of their errors; nobody gets to see that.
+func TestEchoed(t *testing.T) {
+	t.Parallel()
+	runIn(t, newWorld(t, 0), map[string]func(*testing.T, *world){
+		"a device code":             deviceEchoed,
+		"assertions and tokens":     sourcesEchoed,
+		"a client assertion":        assertionEchoed,
+		"a token that is looked at": introspectionEchoed,
+	})
+}
+
+func failing(c *v1alpha1.OAuthConnection) error {
+	if c.Status.Failure == nil {
+		return errors.New("want a failure")
+	}
+	return nil
+}
+
+func deviceEchoed(t *testing.T, w *world) {
+	server := w.deviceServer(t, 10*time.Minute)
+	server.Always(record.Filter{Endpoint: record.Token}, hostile.EchoSecrets(http.StatusBadRequest, "access_denied"))
+	w.subject(t, server, server.URL, byDevice).wait(t, failing, says("access_denied"))
+}
+
+func sourcesEchoed(t *testing.T, w *world) {
+	server, key := w.trusting(t, harness.Options{})
+	origin := w.connected(t, server, server.URL)
+	server.Always(record.Filter{Endpoint: record.Token}, hostile.EchoSecrets(http.StatusBadRequest, "invalid_request"))
+	given := secret(w.namespace, w.name(), map[string]string{
+		"assertion": w.assertion(t, server, key, "alice", time.Hour), "tls.key": keyPEM(t, key), "word": "word-that-is-confidential",
+	})
+	w.mustNotShow("word-that-is-confidential")
+	create(t, given)
+	for _, change := range []func(*v1alpha1.OAuthConnectionSpec){
+		assertionFrom(given.Name),
+		signedBy(v1alpha1.SignedAssertion{KeySecretRef: v1alpha1.SecretKeyReference{Name: given.Name}, Issuer: signerName}),
+		exchanging(tokenOf(origin.name)),
+		extending(v1alpha1.ExtensionParameter{Name: "word", SecretKeyRef: &v1alpha1.SecretKeyReference{Name: given.Name, Key: "word"}}),
+	} {
+		name := w.name()
+		create(t, connection(w.namespace, name, origin.name, change))
+		waitConnection(t, w.namespace, name, all(failing, says("invalid_request")))
+	}
+}
+
+func assertionEchoed(t *testing.T, w *world) {
+	server, key := w.hostile(t, clientWith(hostile.PrivateKeyJWT)), newECKey(t, elliptic.P256())
+	if err := server.TrustKey(harness.DefaultClient().ID, hostile.Key{Public: key.Public()}); err != nil {
+		t.Fatal(err)
+	}
+	for _, endpoint := range []record.Endpoint{record.Token, record.DeviceAuthorization} {
+		server.Always(record.Filter{Endpoint: endpoint}, hostile.EchoSecrets(http.StatusUnauthorized, "invalid_client"))
+	}
+	s := w.clientOf(t, server, server.URL, map[string]string{"tls.key": keyPEM(t, key)}, byPrivateKey(nil), clientCredentials)
+	s.wait(t, failing, says("invalid_client"))
+	name := w.name()
+	create(t, connection(w.namespace, name, s.name, byDevice))
+	waitConnection(t, w.namespace, name, says("invalid_client"))
+}
+
+func introspectionEchoed(t *testing.T, w *world) {
+	server := w.withoutRefresh(t, harness.Options{})
+	server.Always(introspections(), hostile.EchoSecrets(http.StatusBadRequest, "invalid_request"))
+	server.Always(record.Filter{Endpoint: record.Revoke}, hostile.EchoSecrets(http.StatusBadRequest, "invalid_request"))
+	s := w.checked(t, server, server.URL, checkedBy(v1alpha1.StatusCheckIntrospection))
+	s.asks(t, introspections())
+	s.delete(t)
+	waitEvent(t, w.namespace, s.name, corev1.EventTypeWarning, v1alpha1.EventRevocationFailed)
+}
