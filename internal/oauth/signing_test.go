@@ -156,13 +156,13 @@ func TestSigningKeysThatAreRefused(t *testing.T) {
 		"a curve that nobody has": {pkcs8(t, ecKey(t, elliptic.P224())), "curve"},
 		"a public JWK":            {jwk(t, jose.JSONWebKey{Key: key.Public()}), "public"},
 		"a JWK for encryption":    {jwk(t, jose.JSONWebKey{Key: key, Use: "enc"}), "not for signatures"},
-		"a JWK with an algorithm of another kind": {jwk(t, jose.JSONWebKey{Key: key, Algorithm: "ES256"}), "does not fit"},
-		"a symmetric JWK":                         {jwk(t, jose.JSONWebKey{Key: []byte("canary-canary-canary-canary-can!")}), "JWK"},
-		"a JWK in pieces":                         {[]byte(`{"kty":"RSA","n":"canary"`), "JWK"},
-		"a JWK without its private half":          {[]byte(`{"kty":"EC","crv":"P-256","d":"canary"}`), "JWK"},
-		"a JWK of two keys, P-256":                {swapped(curve(), curve(), "d"), "not valid"},
-		"a JWK of two keys, Ed25519":              {swapped(jwk(t, jose.JSONWebKey{Key: edKey(t)}), jwk(t, jose.JSONWebKey{Key: edKey(t)}), "d"), "not a valid"},
-		"a JWK of two keys, RSA":                  {swapped(jwk(t, jose.JSONWebKey{Key: key}), jwk(t, jose.JSONWebKey{Key: rsaKey(t, 2048)}), "d"), "valid"},
+		"a JWK of another kind":   {jwk(t, jose.JSONWebKey{Key: key, Algorithm: "ES256"}), "does not fit"},
+		"a symmetric JWK":         {jwk(t, jose.JSONWebKey{Key: []byte("canary-canary-canary-canary-can!")}), "JWK"},
+		"a JWK in pieces":         {[]byte(`{"kty":"RSA","n":"canary"`), "JWK"},
+		"half of a JWK":           {[]byte(`{"kty":"EC","crv":"P-256","d":"canary"}`), "JWK"},
+		"a JWK of two EC keys":    {swapped(curve(), curve(), "d"), "not valid"},
+		"a JWK of two Ed keys":    {swapped(jwk(t, jose.JSONWebKey{Key: edKey(t)}), jwk(t, jose.JSONWebKey{Key: edKey(t)}), "d"), "not a valid"},
+		"a JWK of two RSA keys":   {swapped(jwk(t, jose.JSONWebKey{Key: key}), jwk(t, jose.JSONWebKey{Key: rsaKey(t, 2048)}), "d"), "valid"},
 	} {
 		_, err := oauth.ParseSigningKey(test.content)
 		if err == nil || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "canary") {
