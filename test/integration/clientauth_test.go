@@ -108,6 +108,7 @@ func TestClientAuthentication(t *testing.T) {
 		"parameters with other names":                        renamedParameters,
 		"a header and a parameter of a Secret":               headerFromSecret,
 		"a device and its code, authenticated by assertions": deviceByPrivateKey,
+		"a client that may not use codes goes on refreshing": codesForbidden,
 	})
 }
 
@@ -547,6 +548,22 @@ func deviceByPrivateKey(t *testing.T, w *world) {
 	s.wait(t, isReady)
 	s.delete(t)
 	dead(t, server)
+}
+
+// codesForbidden : the pause of one kind of call holds back no other, though a code waits to be sent.
+func codesForbidden(t *testing.T, w *world) {
+	server := w.hostile(t, harness.Options{AccessTokenLifetime: 4 * time.Second})
+	s := w.connected(t, server, server.URL)
+	server.Always(record.Filter{GrantType: "authorization_code"}, hostile.OAuthError(http.StatusBadRequest, "unauthorized_client"))
+	code, verifier := newCode(t, server)
+	s.newCodeIn(t, code, verifier)
+	s.wait(t, func(c *v1alpha1.OAuthConnection) error {
+		if c.Status.Failure == nil || c.Status.Failure.Reason != v1alpha1.ReasonUnauthorizedClient {
+			return errors.New("want the code to wait")
+		}
+		return nil
+	})
+	refreshesTwice(t, s)
 }
 
 // issuerOfCluster is what verifies tokens of ServiceAccounts, as a provider would have it.
