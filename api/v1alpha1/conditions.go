@@ -141,8 +141,8 @@ const (
 	EventAdopted = "Adopted"
 	// EventSecretRepaired : the token Secret had been deleted or edited and was written again.
 	EventSecretRepaired = "SecretRepaired"
-	// EventStatusCheckFailed : the provider's list of connections could not be read again and again; connections stay as
-	// they are.
+	// EventStatusCheckFailed : on an application, the provider's list of connections could not be read again and again; on
+	// a connection, a check told nothing, or found a token dead that is now renewed. Nothing is held to be over by it.
 	EventStatusCheckFailed = "StatusCheckFailed"
 	// EventAccountUnknown : somebody authorized again, and the provider does not say with which account; the new grant was
 	// taken.

@@ -55,7 +55,8 @@ type OAuthApplicationSpec struct {
 	LogoURL string `json:"logoURL,omitempty"`
 
 	// Provider names a preset of the catalogue, for example google, github or increase (docs/providers.md lists them).
-	// A preset is nothing but fields of this spec; those that are set here win over it, lists and maps entry by entry.
+	// A preset is nothing but fields of this spec; those that are set here win over it: maps and lists with names entry by
+	// entry, other lists as a whole. Discovery by issuerURL fills only what is left.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
@@ -163,7 +164,7 @@ type OAuthApplicationSpec struct {
 	// +kubebuilder:validation:items:Pattern=`^(\*\.)?[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$`
 	AllowedHosts []string `json:"allowedHosts,omitempty"`
 
-	// StatusCheck says whether and how grants are checked at the provider; unset: not at all.
+	// StatusCheck says whether and how grants are checked at the provider; unset: as the preset says, else not at all.
 	// +optional
 	StatusCheck *StatusCheckSpec `json:"statusCheck,omitempty"`
 

@@ -387,12 +387,17 @@ func (f Facts) authorized(now time.Time) Condition {
 func progress(v verdict) (reconciling, stalled Condition) {
 	settled := Condition{Status: False, Reason: v1alpha1.ReasonSettled}
 	switch {
-	case v.Stalled:
+	case v.Stalled, !v.ready && needsPerson(v.Reason):
 		return settled, Condition{Status: True, Reason: v.Reason, Message: v.Message}
 	case v.ready, v.Reason == v1alpha1.ReasonSuspended:
 		return settled, settled
 	}
 	return Condition{Status: True, Reason: v.Reason, Message: v.Message}, settled
+}
+
+// needsPerson tells that a request cannot be made before somebody changes something, although it is tried again.
+func needsPerson(reason string) bool {
+	return reason == v1alpha1.ReasonInvalidConfiguration || reason == v1alpha1.ReasonServiceAccountNotAllowed
 }
 
 // nextRefresh is when the access token will be renewed without anybody's help; zero: it will not.

@@ -212,3 +212,13 @@ func TestInVain(t *testing.T) {
 		}
 	}
 }
+
+// TestSetupNeedsAPerson : a request that cannot be made is tried again, but only a person can go on.
+func TestSetupNeedsAPerson(t *testing.T) {
+	refusal := lifecycle.Refusal{Concern: lifecycle.ConcernsSetup, Reason: "InvalidConfiguration", Message: "a value is missing"}
+	r := lifecycle.Failed(empty(), calling(lifecycle.Issue, issued()), refusal, never(), issued())
+	s := lifecycle.Describe(about(r, clientCredentials), lifecycle.Publication{}, issued())
+	if s.Stalled.Status != lifecycle.True || s.Reconciling.Status != lifecycle.False || s.Phase != lifecycle.Pending {
+		t.Errorf("%+v", s)
+	}
+}

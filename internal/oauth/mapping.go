@@ -3,7 +3,6 @@
 package oauth
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -275,10 +274,26 @@ func (r reading) said() (refusal, bool) {
 // isCode leaves out what providers put where an error code would be to say that there is none. A truth value is no code.
 func isCode(node *yaml.Node) bool { return isToken(node) && node.Value != "0" }
 
+// noAccessToken says where one was looked for, and the names of what there is.
+func (r reading) noAccessToken() error {
+	const most = 12
+	where, names := "", slices.Sorted(maps.Keys(r.members))
+	if r.mapping.accessToken != nil {
+		where = " at " + r.mapping.accessToken.query.String()
+	}
+	if len(names) > most {
+		names = append(names[:most], "…")
+	}
+	if len(names) == 0 {
+		names = []string{"nothing"}
+	}
+	return fmt.Errorf("the answer has no access token%s; it has %s", where, strings.Join(names, ", "))
+}
+
 func (r reading) usable(response TokenResponse) error {
 	switch {
 	case response.AccessToken.IsEmpty():
-		return errors.New("the answer has no access token")
+		return r.noAccessToken()
 	case !r.complete && response.RefreshToken.IsEmpty():
 		// The missing part may have held a new refresh token: to go on with the old one could be reuse.
 		return errBreaksOff

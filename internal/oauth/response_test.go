@@ -5,6 +5,8 @@ package oauth_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -156,4 +158,27 @@ func manyOf(prefix string, n int) []string {
 		values = append(values, fmt.Sprintf("%s-%d", prefix, i))
 	}
 	return values
+}
+
+// TestNoAccessTokenSaysWhatThereIs : a path that finds nothing is a mistake that somebody has to find.
+func TestNoAccessTokenSaysWhatThereIs(t *testing.T) {
+	mapping, err := oauth.NewResponseMapping(oauth.MappingOptions{AccessToken: "$.data.token"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"access_token":"canary","token_type":"bearer"}`)
+	})
+	_, err = oauth.NewCaller(testNow, oauth.Options{}).Token(t.Context(), transport(t), oauth.TokenRequest{
+		URL: server.URL, Client: oauth.Client{ID: "crm", Authentication: oauth.None}, Grant: oauth.ClientCredentials(""), Response: mapping,
+	})
+	if err == nil || strings.Contains(err.Error(), "canary") {
+		t.Fatalf("%v", err)
+	}
+	for _, part := range []string{"$.data.token", "access_token, token_type"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%v does not say %q", err, part)
+		}
+	}
 }

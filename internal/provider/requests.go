@@ -332,7 +332,7 @@ func (p *Profile) page(field, text string, query map[string]v1alpha1.ParameterVa
 }
 
 func missing(field string) error {
-	return &FieldError{Field: field, Message: "it is not set, and this needs it"}
+	return &FieldError{Field: field, Message: "the request needs it, and neither the application nor discovery names one"}
 }
 
 // withQuery adds parameters to a URL that may have some.

@@ -270,6 +270,9 @@ func probeOutages(t *testing.T, w *world) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	if note := waitEvent(t, w.namespace, s.name, "Warning", v1alpha1.EventStatusCheckFailed); !strings.Contains(note, "statusCheck") {
+		t.Errorf("event %q does not say what to look at", note)
+	}
 	// What was found dead does not come back by an outage either.
 	if err := server.RevokeGrant(s.token(t)); err != nil {
 		t.Fatal(err)

@@ -159,7 +159,7 @@ func judge(f facts, d decision) verdict {
 	}
 	if lane, pause, ok := longestPause(d.client); ok {
 		tokenURL, grantType := registration.ParseLane(lane)
-		return verdict{reason: pause.Reason, message: d.explain(pauseMessage(pause, host(tokenURL), grantType)), stalled: true}
+		return verdict{reason: pause.Reason, message: d.explain(pauseMessage(pause, d.client.OAuth.Authentication, host(tokenURL), grantType)), stalled: true}
 	}
 	return verdict{ready: true, reason: v1alpha1.ReasonReady, message: d.explain(readyMessage)}
 }
@@ -188,8 +188,11 @@ func longestPause(client *registration.Client) (string, registration.Pause, bool
 	return chosen, longest, chosen != ""
 }
 
-func pauseMessage(pause registration.Pause, host, grantType string) string {
+func pauseMessage(pause registration.Pause, authentication oauth.AuthenticationMethod, host, grantType string) string {
 	what, remedy := "does not accept the client", "check client.id, client.secretRef and client.authentication against the registration at the provider"
+	if authentication == oauth.PrivateKeyJWT || authentication == oauth.ServiceAccountToken {
+		remedy += "; providers also differ in the audience and the key id that they want: client.assertion.audienceFrom, audience and keyID"
+	}
 	if pause.Reason == v1alpha1.ReasonUnauthorizedClient {
 		what, remedy = "does not let the client use this grant type", "allow it in the client's registration at the provider"
 	}

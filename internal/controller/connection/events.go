@@ -18,6 +18,7 @@ const (
 	actionPublish   = "Publish"
 	actionRevoke    = "Revoke"
 	actionAdopt     = "Adopt"
+	actionCheck     = "Check"
 )
 
 // changed tells of what a status patch changed, if people should know. A successful refresh is no event.
@@ -33,7 +34,7 @@ func changed(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, before 
 		if was == nil || was.Status != metav1.ConditionTrue {
 			becameReady(recorder, c, before)
 		}
-	} else if was == nil || was.Reason != ready.Reason {
+	} else if was == nil || was.Reason != ready.Reason || (now.Phase == v1alpha1.ConnectionDeleted && before.Phase != now.Phase) {
 		notReady(recorder, c, ready)
 		return
 	}
@@ -84,6 +85,18 @@ func authorizationEnded(recorder events.EventRecorder, c *v1alpha1.OAuthConnecti
 		return
 	}
 	recorder.Eventf(c, nil, corev1.EventTypeWarning, last.Reason, actionAuthorize, "the authorization failed: %s", last.Message)
+}
+
+// checkToldNothing warns that nothing has shown whether the token works: what status says is not verified.
+func checkToldNothing(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, cause string) {
+	recorder.Eventf(c, nil, corev1.EventTypeWarning, v1alpha1.EventStatusCheckFailed, actionCheck,
+		"the status check told nothing, so the connection stays as it is: %s; if that goes on, correct the application's statusCheck", cause)
+}
+
+// checkDoubts tells why a token is renewed before its time.
+func checkDoubts(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, cause string) {
+	recorder.Eventf(c, nil, corev1.EventTypeWarning, v1alpha1.EventStatusCheckFailed, actionCheck,
+		"a status check found that the access token does not work (%s); it is renewed; if that repeats itself, correct the application's statusCheck", cause)
 }
 
 func repaired(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, secret string) {

@@ -223,8 +223,15 @@ func (r *Reconciler) check(ctx context.Context, s *scope, transport http.RoundTr
 	record, news := s.entry.Record, false
 	if err != nil {
 		s.log.Info("a status check told nothing", "cause", err.Error())
+		if told, _ := r.checkTold.Swap(s.facts.UID, err.Error()); told != err.Error() {
+			checkToldNothing(r.Recorder, s.connection, err.Error())
+		}
 	} else {
+		r.checkTold.Delete(s.facts.UID)
 		record, news = lifecycle.Checked(record, works, message, s.facts, r.Clock.Now())
+	}
+	if record.Doubted && !s.entry.Record.Doubted {
+		checkDoubts(r.Recorder, s.connection, message)
 	}
 	if s.facts.RefreshRequest == record.RefreshRequest && !news {
 		return nil
@@ -237,9 +244,6 @@ func (r *Reconciler) check(ctx context.Context, s *scope, transport http.RoundTr
 	}
 	return err
 }
-
-// errInconclusive is an answer that says neither yes nor no.
-var errInconclusive = errors.New("the answer says neither that the token works nor that it does not")
 
 func (r *Reconciler) ask(ctx context.Context, s *scope, transport http.RoundTripper) (works bool, message string, err error) {
 	spec, token := s.profile.Spec.StatusCheck, s.entry.Record.AccessToken
@@ -287,7 +291,7 @@ func judge(probe *v1alpha1.ProbeSpec, answer oauth.Resource) (works bool, messag
 	case !other && answer.Status >= http.StatusOK && answer.Status < http.StatusMultipleChoices:
 		return true, "", nil
 	}
-	return false, "", errInconclusive
+	return false, "", fmt.Errorf("its API answers the probe with HTTP status %d %s, which proves nothing", answer.Status, http.StatusText(answer.Status))
 }
 
 type loader interface{ Load(key any) (any, bool) }

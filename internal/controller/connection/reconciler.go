@@ -100,6 +100,8 @@ type Reconciler struct {
 	uids sync.Map
 	// polled and checked say, by connection UID, when this process last asked about a device authorization or a grant.
 	polled, checked sync.Map
+	// checkTold is, by connection UID, what the last status check failed with that people were told of.
+	checkTold sync.Map
 	// failed counts, by connection UID, turns in a row that ended without a call.
 	failed sync.Map
 }
@@ -143,6 +145,7 @@ func (r *Reconciler) forget(name types.NamespacedName) {
 			r.failed.Delete(string(uid))
 			r.polled.Delete(string(uid))
 			r.checked.Delete(string(uid))
+			r.checkTold.Delete(string(uid))
 		}
 	}
 }
