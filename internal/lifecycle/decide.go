@@ -186,6 +186,9 @@ func device(f Facts, now time.Time) *Decision {
 	if f.GrantType != DeviceCode || (f.Record.Held() && (!f.over(now) || f.mayRevive())) {
 		return nil
 	}
+	if f.requestPending() && f.Record.Held() && f.Record.Standing == nil && f.renewal(now) == Refresh {
+		return f.attempt(Refresh, time.Time{}, now) // The one that a request makes; see Failed for what comes after it.
+	}
 	d := f.deviceStep(now)
 	if d.Action != Wait || !f.Record.Held() || f.Record.Standing == nil {
 		return d

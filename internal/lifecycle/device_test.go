@@ -198,6 +198,8 @@ func TestDecideDevice(t *testing.T) {
 		{"suspended, expired", about(waiting(), byDevice, suspended), time.Hour, wait(), "nobody is asked"},
 		{"held", about(held(devised), byDevice), time.Minute, wait(due(held())), "no person is needed"},
 		{"held, refused", about(held(devised, failing(refused())), byDevice), time.Minute, act(lifecycle.StartDevice), "a person has to authorize again"},
+		{"held, refused, a request", about(held(devised, invited, failing(refused())), byDevice, requesting(asked)), time.Minute, act(lifecycle.Refresh), "one attempt while a refresh token is left"},
+		{"held, gone, a request", about(held(devised, gone), byDevice, requesting(asked)), time.Minute, act(lifecycle.StartDevice), "the provider has ended it"},
 		{"held, given up", about(held(devised, failing(rejected())), byDevice), time.Minute, act(lifecycle.StartDevice), "a person can authorize again"},
 		{"held, given up, reconfigured", about(held(devised, invited, failing(rejected())), byDevice, reconfigured), time.Minute, act(lifecycle.Refresh), "the refresh token may be good"},
 		{"held, gone", about(held(devised, gone), byDevice), time.Minute, act(lifecycle.StartDevice), "a person has to authorize again"},
@@ -256,4 +258,13 @@ func TestDeviceAfterCheck(t *testing.T) {
 	if back, _ := lifecycle.Checked(r, true, "", about(r, byDevice), now); back.Standing != nil || back.Device != nil {
 		t.Errorf("%+v: it works again, and nobody has to type anything", back.Device)
 	}
+}
+
+// TestDeviceAfterRequest : the one attempt that a request makes has failed; a person is asked again, though one has declined.
+func TestDeviceAfterRequest(t *testing.T) {
+	now := after(2 * time.Hour)
+	denied := onInput("device", refused())
+	r := held(invited, failing(refused()), failingInput(denied), func(r *lifecycle.Record) { r.GrantType = lifecycle.DeviceCode })
+	r = lifecycle.Failed(r, calling(lifecycle.Refresh, now), invalidGrant(), never(), now)
+	mustDecide(t, about(r, byDevice), now, act(lifecycle.StartDevice), "a new code, for a new hour")
 }

@@ -208,6 +208,9 @@ func Failed(r *Record, call Call, refusal Refusal, rescued sensitive.String, now
 		return next
 	}
 	next.Failure = fail(previous, call, refusal, now)
+	if r.GrantType == DeviceCode && next.Failure.Terminal {
+		next.Device, next.InputFailure = nil, nil // A person is asked from the beginning.
+	}
 	return next
 }
 
