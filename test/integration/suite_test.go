@@ -6,6 +6,7 @@ package integration
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -24,10 +25,18 @@ var plane *testenv.Environment //nolint:gochecknoglobals // TestMain hands it to
 var installed *rest.Config //nolint:gochecknoglobals // TestMain hands it to the tests
 
 func TestMain(m *testing.M) {
+	flag.Parse()
 	os.Exit(run(m))
 }
 
+// side is the number of tests at a time. They mostly wait: for a token to run out, a deadline, a check that is due.
+const side = "6"
+
 func run(m *testing.M) int {
+	if err := flag.Set("test.parallel", side); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	ctrl.SetLogger(logr.Discard()) // Each controller is given a logger of its own.
 	environment, stop, err := testenv.StartMain(testenv.Options{ControllerManager: true})
 	if err != nil {

@@ -308,7 +308,7 @@ func TestShapesOfGrants(t *testing.T) {
 		"the shortest interval":           {application, issued + "statusCheck: {type: Probe, interval: 60s}", nil},
 		"an interval as Go writes it":     {application, issued + "statusCheck: {type: Probe, interval: 1h0m0s}", nil},
 		"an interval without unit":        {application, issued + "statusCheck: {type: Probe, interval: 3600}", []string{"spec.statusCheck.interval", "string"}},
-		"a check of no type":              {application, issued + "statusCheck: {interval: 1h}", []string{"spec.statusCheck.type", "Required"}},
+		"the type of the preset's check":  {application, issued + "statusCheck: {interval: 1h}", nil},
 		"statuses that are no refusals":   {application, issued + "statusCheck: {type: Probe, probe: {inactiveStatuses: [500]}}", []string{"spec.statusCheck.probe.inactiveStatuses[0]", "499"}},
 		"a revocation with body":          {application, issued + "revocation: {method: DELETE, format: JSON, authentication: Bearer, parameters: [{name: t, value: '{token}'}], tokens: [AccessToken]}", nil},
 		"a revocation without body":       {application, issued + "revocation: {parameters: []}", nil},
