@@ -223,7 +223,7 @@ func (r *Reconciler) check(ctx context.Context, s *scope, transport http.RoundTr
 	record, news := s.entry.Record, false
 	if err != nil {
 		s.log.Info("a status check told nothing", "cause", err.Error())
-		if told, _ := r.checkTold.Swap(s.facts.UID, err.Error()); told != err.Error() {
+		if told, _ := r.checkTold.Swap(s.facts.UID, causeOf(err)); told != causeOf(err) {
 			checkToldNothing(r.Recorder, s.connection, err.Error())
 		}
 	} else {
@@ -303,4 +303,12 @@ func timeIn(from loader, key string, otherwise time.Time) time.Time {
 		}
 	}
 	return otherwise
+}
+
+// causeOf names what a status check failed with, without what differs from one attempt to the next.
+func causeOf(err error) string {
+	if failure, ok := errors.AsType[*oauth.Error](err); ok {
+		return fmt.Sprintf("HTTP %d %s", failure.Status, failure.Code)
+	}
+	return err.Error()
 }

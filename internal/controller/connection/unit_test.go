@@ -165,3 +165,17 @@ func TestReasonsAreTheAPIs(t *testing.T) {
 		}
 	}
 }
+
+// TestCauseOf : people are told of a status check that tells nothing once for each cause, and the texts of the network
+// name another port each time.
+func TestCauseOf(t *testing.T) {
+	lost := func(port string) error {
+		return &oauth.Error{Concern: oauth.ConcernTransient, Description: "read tcp 127.0.0.1:" + port + ": connection reset by peer"}
+	}
+	if causeOf(lost("40001")) != causeOf(lost("40002")) {
+		t.Error("one outage is told of again and again")
+	}
+	if causeOf(lost("40001")) == causeOf(&oauth.Error{Status: 503}) || causeOf(errors.New("404")) == causeOf(errors.New("403")) {
+		t.Error("different causes are told of as one")
+	}
+}
