@@ -72,6 +72,9 @@ const (
 	ReasonNotAllowed = "NotAllowed"
 	// ReasonNoGateway : a person has to authorize, but there is no gateway to send them to.
 	ReasonNoGateway = "NoGateway"
+	// ReasonPARRequired : a person has to authorize, and the provider demands pushed authorization requests (RFC 9126), which
+	// the gateway cannot make: it knows no client secret.
+	ReasonPARRequired = "PARRequired"
 	// ReasonAuthorizationRequired : a person has to authorize, or a new code or refresh token has to be given.
 	ReasonAuthorizationRequired = "AuthorizationRequired"
 	// ReasonInvalidGrant : the provider refused the code or the refresh token (`invalid_grant`). It does not come
@@ -107,6 +110,20 @@ const (
 	ReasonServiceAccountNotAllowed = "ServiceAccountNotAllowed"
 	// ReasonAccessDenied : the person declined (`access_denied`).
 	ReasonAccessDenied = "AccessDenied"
+	// ReasonAuthorizationFailed : the provider sent a person back with an error other than access_denied, or with a response
+	// that cannot be trusted.
+	ReasonAuthorizationFailed = "AuthorizationFailed"
+	// ReasonAuthorizationExpired : a person came back later than ten minutes after they had left, or the code could not be
+	// exchanged for as long; nothing was stored. The link works again.
+	ReasonAuthorizationExpired = "AuthorizationExpired"
+	// ReasonConnectionChanged : the connection or its application changed while a person was at the provider; nothing was
+	// stored. The link works again.
+	ReasonConnectionChanged = "ConnectionChanged"
+	// ReasonWrongBrowser : an authorization response came from another browser than the one that the login began in. It was
+	// refused, as it may be an attack; the login itself goes on.
+	ReasonWrongBrowser = "WrongBrowser"
+	// ReasonResponseReplayed : an authorization response came a second time and was refused.
+	ReasonResponseReplayed = "ResponseReplayed"
 	// ReasonDeviceCodeExpired : nobody typed the device code in time, an hour long; request a refresh to get a new one.
 	ReasonDeviceCodeExpired = "DeviceCodeExpired"
 	// ReasonTemplateInvalid : secret.template could not be rendered; the message names the key and the line. The last good
@@ -116,7 +133,7 @@ const (
 	ReasonAllScopesGranted = "AllScopesGranted"
 	// ReasonScopesMissing : the provider granted less than was asked for; on ScopesGranted=False.
 	ReasonScopesMissing = "ScopesMissing"
-	// ReasonDeauthorized : a status check found that the provider has ended the grant.
+	// ReasonDeauthorized : a status check, or an event of the provider that was verified, says that the grant is over.
 	ReasonDeauthorized = "Deauthorized"
 	// ReasonAccountMismatch : somebody authorized again with another account; the old grant is kept.
 	ReasonAccountMismatch = "AccountMismatch"
@@ -141,6 +158,10 @@ const (
 	EventAdopted = "Adopted"
 	// EventSecretRepaired : the token Secret had been deleted or edited and was written again.
 	EventSecretRepaired = "SecretRepaired"
+	// EventDeauthorizationReported : the provider's webhook says that the grant is over; it is being verified, or could not be.
+	EventDeauthorizationReported = "DeauthorizationReported"
+	// EventWebhookNotReady : the application's webhook cannot be served; the message says what is missing.
+	EventWebhookNotReady = "WebhookNotReady"
 	// EventStatusCheckFailed : on an application, the provider's list of connections could not be read again and again; on
 	// a connection, a check told nothing, or found a token dead that is now renewed. Nothing is held to be over by it.
 	EventStatusCheckFailed = "StatusCheckFailed"

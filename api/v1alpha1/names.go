@@ -22,6 +22,11 @@ const (
 	// RecordClient marks the kept copy of an application's client, which outlives the application until its last
 	// connection has been revoked.
 	RecordClient = "client"
+	// RecordPending marks a message of the gateway or the API to the controller. It is emptied once it has been taken, and
+	// deleted when what it came from can no longer be replayed.
+	RecordPending = "pending"
+	// RecordKeys marks the keys of the gateway.
+	RecordKeys = "keys"
 )
 
 // Secret types of the operator's own Secrets.
@@ -30,6 +35,26 @@ const (
 	SecretTypeGrant = GroupName + "/grant"
 	// SecretTypeClient is the type of kept clients.
 	SecretTypeClient = GroupName + "/client"
+	// SecretTypePending is the type of messages to the controller. The names of these Secrets begin with PendingPrefix.
+	SecretTypePending = GroupName + "/pending"
+	// SecretTypeKeys is the type of the gateway's keys.
+	SecretTypeKeys = GroupName + "/keys"
+)
+
+// PendingPrefix begins the names of messages to the controller.
+const PendingPrefix = "pending-"
+
+// GatewayKeysSecret is the name of the Secret that the controller writes, and that gateways mount at --keys-dir.
+const GatewayKeysSecret = "gateway-keys"
+
+// Paths below the gateway's external URL.
+const (
+	// PathConnect is followed by /{namespace}/{name} of a connection.
+	PathConnect = "/connect"
+	// PathCallback is where providers send people back to.
+	PathCallback = "/oauth2/callback"
+	// PathWebhooks is followed by /{namespace}/{name} of an application.
+	PathWebhooks = "/webhooks"
 )
 
 // Annotations.
@@ -84,6 +109,8 @@ const (
 	DefaultCodeVerifierKey = "code_verifier"
 	// DefaultRefreshTokenKey is the default key of grant.refreshToken.secretRef.
 	DefaultRefreshTokenKey = "refresh_token"
+	// DefaultWebhookSecretKey is the default key of webhook.secretKeyRef.
+	DefaultWebhookSecretKey = "webhook_secret"
 	// DefaultCAKey is the default key of caBundle.secretRef and caBundle.configMapRef.
 	DefaultCAKey = "ca.crt"
 )

@@ -168,6 +168,11 @@ type OAuthApplicationSpec struct {
 	// +optional
 	StatusCheck *StatusCheckSpec `json:"statusCheck,omitempty"`
 
+	// Webhook describes how the provider tells that a person has ended a grant. The gateway takes such events at
+	// status.webhookURL; each is a hint, and the provider is asked before it is believed.
+	// +optional
+	Webhook *WebhookSpec `json:"webhook,omitempty"`
+
 	// AllowedNamespaces says whose connections may use this application; only its own namespace's by default.
 	// +optional
 	// +kubebuilder:default={from: Same}
@@ -404,6 +409,20 @@ type OAuthApplicationStatus struct {
 	// RedirectURL in use, to be registered at the provider.
 	// +optional
 	RedirectURL string `json:"redirectURL,omitempty"`
+	// ClientID in use: client.id, or what client.idSecretRef holds. It is shown to everybody who authorizes.
+	// +optional
+	ClientID string `json:"clientID,omitempty"`
+	// Issuer is the provider's issuer identifier, as its discovery document gives it.
+	// +optional
+	Issuer string `json:"issuer,omitempty"`
+	// IssuerInResponse : the provider announces that its authorization responses name the issuer (RFC 9207), so that one
+	// without it is refused.
+	// +optional
+	IssuerInResponse bool `json:"issuerInResponse,omitempty"`
+	// WebhookURL is where the gateway takes the provider's events, to be registered at the provider; empty: the application
+	// has no webhook, its secret is missing, or there is no gateway.
+	// +optional
+	WebhookURL string `json:"webhookURL,omitempty"`
 	// Connections that refer to this application. Those that it does not allow, and that hold no token, are not
 	// counted.
 	// +optional

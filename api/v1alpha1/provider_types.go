@@ -561,3 +561,151 @@ type ApplicationListSpec struct {
 	// +kubebuilder:validation:items:MaxLength=64
 	DeletedValues []string `json:"deletedValues,omitempty"`
 }
+
+// WebhookScheme is how a provider signs its events.
+// +kubebuilder:validation:Enum=TimestampedHMAC;StandardWebhooks;BodyHMAC
+type WebhookScheme string
+
+// Schemes of signatures; each is an HMAC-SHA256 under a shared secret.
+const (
+	// WebhookTimestampedHMAC has one header of the form `t=TIME,v1=HEX`; signed are the time, a dot and the body. TIME is
+	// in Unix seconds or RFC 3339. Several `v1` may stand in it while a secret is replaced.
+	WebhookTimestampedHMAC WebhookScheme = "TimestampedHMAC"
+	// WebhookStandard is that of the Standard Webhooks specification: headers `webhook-id`, `webhook-timestamp` and
+	// `webhook-signature` with `v1,BASE64`; signed are id, time and body with dots between them.
+	WebhookStandard WebhookScheme = "StandardWebhooks"
+	// WebhookBodyHMAC has one header with a prefix and a signature, like `X-Hub-Signature-256: sha256=HEX`. Signed is the
+	// body, or what signedContent says.
+	WebhookBodyHMAC WebhookScheme = "BodyHMAC"
+)
+
+// WebhookBelief says what is done about an event that cannot be verified with the provider.
+// +kubebuilder:validation:Enum=Ignore;Believe
+type WebhookBelief string
+
+// Beliefs.
+const (
+	// WebhookIgnore leaves the connection as it is, and warns.
+	WebhookIgnore WebhookBelief = "Ignore"
+	// WebhookBelieve takes the provider at its word.
+	WebhookBelieve WebhookBelief = "Believe"
+)
+
+// SignatureEncoding is how the bytes of a signature are written.
+// +kubebuilder:validation:Enum=Hex;Base64
+type SignatureEncoding string
+
+// Encodings of signatures.
+const (
+	SignatureHex    SignatureEncoding = "Hex"
+	SignatureBase64 SignatureEncoding = "Base64"
+)
+
+// WebhookSignature says how events are signed.
+type WebhookSignature struct {
+	// Scheme of the signature; required, unless the preset has one.
+	// +optional
+	Scheme WebhookScheme `json:"scheme,omitempty"`
+	// Header with the signature. Default: Webhook-Signature with TimestampedHMAC, X-Hub-Signature-256 with BodyHMAC;
+	// StandardWebhooks has names of its own, whose beginning `webhook` this replaces (`svix`).
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]+$`
+	Header string `json:"header,omitempty"`
+	// Prefix before the signature, with BodyHMAC; default `sha256=`. An empty one means none.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	Prefix *string `json:"prefix,omitempty"`
+	// Encoding of the signature, with BodyHMAC; default Hex.
+	// +optional
+	Encoding SignatureEncoding `json:"encoding,omitempty"`
+	// TimestampHeader is where the time of sending stands in Unix seconds, with BodyHMAC; empty: events carry none.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]+$`
+	TimestampHeader string `json:"timestampHeader,omitempty"`
+	// SignedContent is what is signed, with BodyHMAC: `{timestamp}` and `{body}` stand for those; default `{body}`.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="self.contains('{body}')",message="must contain {body}: what is not signed can be forged"
+	SignedContent string `json:"signedContent,omitempty"`
+}
+
+// WebhookSpec describes the provider's events about ended grants. An event counts when its signature is good, its time is
+// near, and its type is one of deauthorizedEvents.
+// +kubebuilder:validation:XValidation:rule="!has(self.timestampHeader) || !has(self.scheme) || self.scheme == 'BodyHMAC'",message="timestampHeader goes with scheme: BodyHMAC"
+// +kubebuilder:validation:XValidation:rule="!has(self.signedContent) || !self.signedContent.contains('{timestamp}') || has(self.timestampHeader)",message="signedContent with {timestamp} needs timestampHeader"
+// +kubebuilder:validation:XValidation:rule="!has(self.eventType) || !has(self.eventTypeHeader)",message="give one of eventType and eventTypeHeader"
+type WebhookSpec struct {
+	WebhookSignature `json:",inline"`
+
+	// Alternatives are other ways in which the same events may be signed, under the same secret.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=4
+	Alternatives []WebhookSignature `json:"alternatives,omitempty"`
+	// SecretKeyRef names the shared secret, in the application's namespace; name default: the Secret of client.secretRef,
+	// key default webhook_secret. A value that begins with whsec_ is base64 behind that (Standard Webhooks).
+	// +optional
+	SecretKeyRef *WebhookSecretReference `json:"secretKeyRef,omitempty"`
+	// Tolerance is how far the time of an event may be from now; default 5m, at most 1h.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('1h')",message="must be a duration of at most 1h, such as 5m"
+	Tolerance *metav1.Duration `json:"tolerance,omitempty"`
+	// EventType is where the type of an event stands in its body; default $.type.
+	// +optional
+	EventType JSONPath `json:"eventType,omitempty"`
+	// EventTypeHeader is the header that holds the type, in place of eventType. Headers are not signed.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]+$`
+	EventTypeHeader string `json:"eventTypeHeader,omitempty"`
+	// DeauthorizedEvents are the types that mean that a grant has ended; required, unless the preset has them. Others are
+	// acknowledged and dropped.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=256
+	DeauthorizedEvents []string `json:"deauthorizedEvents,omitempty"`
+	// ConnectionID is where the provider's name of the grant stands (status.id), Subject where that of the account stands
+	// (status.subject). Give at least one, unless the preset does.
+	// +optional
+	ConnectionID JSONPath `json:"connectionID,omitempty"`
+	// Subject is where the provider's name of the account stands (status.subject).
+	// +optional
+	Subject JSONPath `json:"subject,omitempty"`
+	// Unverifiable says what to do about an event when the provider cannot be asked about the grant: there is no statusCheck
+	// and no refresh token. Default Ignore.
+	// +optional
+	Unverifiable WebhookBelief `json:"unverifiable,omitempty"`
+	// Challenge answers the provider's question whether this is the right place.
+	// +optional
+	Challenge *WebhookChallenge `json:"challenge,omitempty"`
+}
+
+// WebhookSecretReference names one key of a Secret in the application's namespace.
+type WebhookSecretReference struct {
+	// Name of the Secret; default: that of client.secretRef.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+	// Key in the Secret; default webhook_secret.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]*$`
+	Key string `json:"key,omitempty"`
+}
+
+// WebhookChallenge is an event, signed like all others, whose value is sent back as plain text.
+type WebhookChallenge struct {
+	// EventType of the challenge.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	EventType string `json:"eventType"`
+	// Value is where the text stands that is sent back.
+	// +required
+	Value JSONPath `json:"value"`
+}
