@@ -24,11 +24,21 @@ type ResourceRequest struct {
 
 // Resource is an answer of a provider's API, or a part of one.
 type Resource struct {
-	// Status is the HTTP status.
+	// Status is the HTTP status; 0 of a document that was no answer.
 	Status int
 
 	root    *yaml.Node
 	secrets []sensitive.String
+}
+
+// ParseResource reads a document that came by another way than Get, such as a request of the provider's. What lies beyond
+// 32 levels or 60,000 values reads as null, and what follows the document is ignored.
+func ParseResource(body []byte) Resource {
+	found := parseTree(body)
+	if !found.whole {
+		return Resource{}
+	}
+	return Resource{root: found.root}
 }
 
 // IsJSON tells whether the body is a JSON document, whole. Other bodies hold nothing that a path could select.

@@ -142,3 +142,37 @@ func TestTextsAreFitToBeShown(t *testing.T) {
 		}
 	}
 }
+
+// A document that came by another way selects like an answer.
+func TestParseResource(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"id":"c1"}`:                 "c1",
+		"\ufeff {\"id\":\"c1\"}\n":    "c1",
+		`{"id":"c1"} and more`:        "c1",
+		`{"id":"c1"`:                  "",
+		`{"id":`:                      "",
+		``:                            "",
+		`payload=%7B%22id%22%3A1%7D`:  "",
+		strings.Repeat(`{"id":`, 1e5): "",
+		`{"x":` + strings.Repeat("[", 1e4) + strings.Repeat("]", 1e4) + `,"id":"c1"}`: "c1",
+	} {
+		resource := oauth.ParseResource([]byte(body))
+		if got := resource.Text("$.id"); got != want || resource.IsJSON() != (want != "") {
+			t.Errorf("%.40q: %q, JSON %v", body, got, resource.IsJSON())
+		}
+	}
+}
+
+// Numbers that name something are compared as text, whoever wrote them.
+func TestNumbersWithoutExponent(t *testing.T) {
+	for number, want := range map[string]string{
+		`12345678`: "12345678", `1.2345678e7`: "12345678", `1.2345678E+07`: "12345678", `12345678e0`: "12345678", `-1.5e1`: "-15",
+		`9007199254740993e0`: "9007199254740993", `1e18`: "1000000000000000000", `1200e-2`: "12", `0e5`: "0",
+		`1.5`: "1.5", `1.25e1`: "1.25e1", `1e-5`: "1e-5", `1e19`: "1e19", `1e999999999`: "1e999999999", `"12e5"`: "12e5",
+		`1` + strings.Repeat("0", 70) + `e1`: `1` + strings.Repeat("0", 70) + `e1`,
+	} {
+		if got := oauth.ParseResource([]byte(`{"id":` + number + `}`)).Text("$.id"); got != want {
+			t.Errorf("%.40s: %.40q, want %.40q", number, got, want)
+		}
+	}
+}

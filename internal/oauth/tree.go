@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
+	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -161,7 +163,8 @@ func (b *treeBuilder) scalar(value json.Token, depth int) (node *yaml.Node, ok b
 		if b.decoder.InputOffset() == b.size {
 			return nil, false // Cut off in the middle, perhaps.
 		}
-		return newNode(yaml.ScalarNode, numberTag(value.String()), value.String(), depth), true
+		text := withoutExponent(value.String())
+		return newNode(yaml.ScalarNode, numberTag(text), text, depth), true
 	case bool:
 		text := "false"
 		if value {
@@ -196,6 +199,25 @@ func numberTag(text string) string {
 		return tagFloat
 	}
 	return tagInt
+}
+
+// withoutExponent writes 1.2345678e7 as 12345678: some encoders write large identifiers so, and they are compared as text.
+// What is not a whole number of a usual size stays as it is.
+func withoutExponent(text string) string {
+	const longest, most = 64, 18
+	at := strings.IndexAny(text, "eE")
+	if at < 0 || len(text) > longest {
+		return text
+	}
+	exponent, err := strconv.Atoi(text[at+1:])
+	if err != nil || exponent > most || exponent < -most {
+		return text
+	}
+	number, ok := new(big.Rat).SetString(text)
+	if !ok || !number.IsInt() {
+		return text
+	}
+	return number.Num().String()
 }
 
 // nodeText returns the text of a string, number or truth value, and "" for everything else.
