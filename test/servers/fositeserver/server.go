@@ -35,7 +35,8 @@ type Options = harness.Options
 
 // Server is a running fosite server. It answers at /authorize, /token, /revoke,
 // /introspect and at both discovery paths. A state parameter must have eight
-// characters or more.
+// characters or more. Where it asks people (Options.Accounts), it names itself
+// in their answers (RFC 9207) and tells the account of a token at /userinfo.
 type Server struct {
 	*harness.Server
 	*record.Log
@@ -44,6 +45,7 @@ type Server struct {
 	// under the wrong locks, and tests change the settings below while it runs.
 	mu       sync.Mutex
 	subject  string
+	accounts []string
 	config   *fosite.Config
 	store    *storage.MemoryStore
 	provider fosite.OAuth2Provider
@@ -57,9 +59,10 @@ func Start(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		Log:     record.NewLog(o.Lean),
-		subject: o.Subject,
-		store:   storage.NewMemoryStore(),
+		Log:      record.NewLog(o.Lean),
+		subject:  o.Subject,
+		accounts: o.Accounts,
+		store:    storage.NewMemoryStore(),
 		config: &fosite.Config{
 			GlobalSecret:                key,
 			AccessTokenLifespan:         o.AccessTokenLifetime,
@@ -100,6 +103,10 @@ func (s *Server) routes(url string) http.Handler {
 	metadata := harness.Metadata(url)
 	metadata["revocation_endpoint"] = url + "/revoke"
 	metadata["introspection_endpoint"] = url + "/introspect"
+	if len(s.accounts) > 0 {
+		metadata["userinfo_endpoint"] = url + "/userinfo"
+		metadata["authorization_response_iss_parameter_supported"] = true
+	}
 	discovery := s.Wrap(record.Discovery, func(w http.ResponseWriter, _ *http.Request, _ *record.Entry) {
 		harness.WriteJSON(w, http.StatusOK, metadata)
 	})
@@ -111,36 +118,8 @@ func (s *Server) routes(url string) http.Handler {
 	mux.Handle("/token", s.Wrap(record.Token, s.token))
 	mux.Handle("/revoke", s.Wrap(record.Revoke, s.revoke))
 	mux.Handle("/introspect", s.Wrap(record.Introspect, s.introspect))
+	mux.Handle("GET /userinfo", s.Wrap(record.UserInfo, s.userInfo))
 	return mux
-}
-
-func (s *Server) authorize(w http.ResponseWriter, r *http.Request, _ *record.Entry) {
-	ctx := r.Context()
-	request, response, err := s.consent(ctx, r)
-	if err != nil {
-		s.provider.WriteAuthorizeError(ctx, w, request, err)
-		return
-	}
-	s.provider.WriteAuthorizeResponse(ctx, w, request, response)
-}
-
-// consent grants all that is asked for, as the user who always agrees.
-func (s *Server) consent(ctx context.Context, r *http.Request) (fosite.AuthorizeRequester, fosite.AuthorizeResponder, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	request, err := s.provider.NewAuthorizeRequest(ctx, r)
-	if err != nil {
-		return request, nil, err
-	}
-	for _, scope := range request.GetRequestedScopes() {
-		request.GrantScope(scope)
-	}
-	response, err := s.provider.NewAuthorizeResponse(ctx, request, &fosite.DefaultSession{Subject: s.subject})
-	if err != nil {
-		return request, nil, err
-	}
-	s.Issue(response.GetCode())
-	return request, response, nil
 }
 
 func (s *Server) token(w http.ResponseWriter, r *http.Request, e *record.Entry) {

@@ -50,7 +50,10 @@ type Options struct {
 	CodeLifetime         time.Duration // default 60 s
 	RequirePKCE          bool          // of confidential clients too
 	Subject              string        // the consenting user; default "user-1"
-	TLS                  bool          // https with a certificate that CAPEM verifies
+	// Accounts are the people who may sit at the browser, where the server knows that: the authorization endpoint shows a
+	// page then, on which a person says who they are, and approves or denies. Default: it has Subject consent at once.
+	Accounts []string
+	TLS      bool // https with a certificate that CAPEM verifies
 	// Lean keeps counts but no requests and no issued tokens, for benchmarks.
 	Lean bool
 	// Address to listen on, host:port. Default: a free port of 127.0.0.1.
