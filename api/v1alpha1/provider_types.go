@@ -569,7 +569,8 @@ type WebhookScheme string
 // Schemes of signatures; each is an HMAC-SHA256 under a shared secret.
 const (
 	// WebhookTimestampedHMAC has one header of the form `t=TIME,v1=HEX`; signed are the time, a dot and the body. TIME is
-	// in Unix seconds or RFC 3339. Several `v1` may stand in it while a secret is replaced.
+	// in Unix seconds or RFC 3339. Several `v1` may stand in it while a secret is replaced. With another prefix, such as
+	// `s=`, that is the signature's name in place of `v1=`.
 	WebhookTimestampedHMAC WebhookScheme = "TimestampedHMAC"
 	// WebhookStandard is that of the Standard Webhooks specification: headers `webhook-id`, `webhook-timestamp` and
 	// `webhook-signature` with `v1,BASE64`; signed are id, time and body with dots between them.
@@ -602,8 +603,12 @@ const (
 )
 
 // WebhookSignature says how events are signed.
+// +kubebuilder:validation:XValidation:rule="!has(self.scheme) || self.scheme == 'BodyHMAC' || !(has(self.encoding) || has(self.timestampHeader) || has(self.signedContent))",message="encoding, timestampHeader and signedContent go with scheme: BodyHMAC"
+// +kubebuilder:validation:XValidation:rule="!has(self.scheme) || self.scheme != 'StandardWebhooks' || !has(self.prefix)",message="prefix goes with scheme: BodyHMAC or TimestampedHMAC"
+// +kubebuilder:validation:XValidation:rule="!has(self.scheme) || has(self.timestampHeader) == (has(self.signedContent) && self.signedContent.contains('{timestamp}'))",message="timestampHeader and {timestamp} in signedContent go together: a time that is not signed can be changed"
 type WebhookSignature struct {
-	// Scheme of the signature; required, unless the preset has one.
+	// Scheme of the signature; required, unless the preset has one. With a scheme, the signature is described anew, and
+	// nothing of the preset's is left.
 	// +optional
 	Scheme WebhookScheme `json:"scheme,omitempty"`
 	// Header with the signature. Default: Webhook-Signature with TimestampedHMAC, X-Hub-Signature-256 with BodyHMAC;
@@ -612,19 +617,22 @@ type WebhookSignature struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]+$`
 	Header string `json:"header,omitempty"`
-	// Prefix before the signature, with BodyHMAC; default `sha256=`. An empty one means none.
+	// Prefix before the signature: with BodyHMAC, default `sha256=`, an empty one means none; with TimestampedHMAC, default
+	// `v1=`.
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
 	Prefix *string `json:"prefix,omitempty"`
 	// Encoding of the signature, with BodyHMAC; default Hex.
 	// +optional
 	Encoding SignatureEncoding `json:"encoding,omitempty"`
-	// TimestampHeader is where the time of sending stands in Unix seconds, with BodyHMAC; empty: events carry none.
+	// TimestampHeader is where the time of sending stands in Unix seconds, with BodyHMAC; signedContent must have it. Without
+	// it, events carry no time: an old one can be sent again, which costs a question to the provider.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]+$`
 	TimestampHeader string `json:"timestampHeader,omitempty"`
-	// SignedContent is what is signed, with BodyHMAC: `{timestamp}` and `{body}` stand for those; default `{body}`.
+	// SignedContent is what is signed, with BodyHMAC: `{timestamp}` and `{body}` stand for those, `{url}` for
+	// status.webhookURL; default `{body}`.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="self.contains('{body}')",message="must contain {body}: what is not signed can be forged"
@@ -633,8 +641,7 @@ type WebhookSignature struct {
 
 // WebhookSpec describes the provider's events about ended grants. An event counts when its signature is good, its time is
 // near, and its type is one of deauthorizedEvents.
-// +kubebuilder:validation:XValidation:rule="!has(self.timestampHeader) || !has(self.scheme) || self.scheme == 'BodyHMAC'",message="timestampHeader goes with scheme: BodyHMAC"
-// +kubebuilder:validation:XValidation:rule="!has(self.signedContent) || !self.signedContent.contains('{timestamp}') || has(self.timestampHeader)",message="signedContent with {timestamp} needs timestampHeader"
+// +kubebuilder:validation:XValidation:rule="!has(self.alternatives) || self.alternatives.all(a, has(a.scheme))",message="each of alternatives needs its scheme"
 // +kubebuilder:validation:XValidation:rule="!has(self.eventType) || !has(self.eventTypeHeader)",message="give one of eventType and eventTypeHeader"
 type WebhookSpec struct {
 	WebhookSignature `json:",inline"`
@@ -645,7 +652,8 @@ type WebhookSpec struct {
 	// +kubebuilder:validation:MaxItems=4
 	Alternatives []WebhookSignature `json:"alternatives,omitempty"`
 	// SecretKeyRef names the shared secret, in the application's namespace; name default: the Secret of client.secretRef,
-	// key default webhook_secret. A value that begins with whsec_ is base64 behind that (Standard Webhooks).
+	// key default webhook_secret. It is used as it stands; with StandardWebhooks, one that begins with whsec_ also as the
+	// base64 behind that.
 	// +optional
 	SecretKeyRef *WebhookSecretReference `json:"secretKeyRef,omitempty"`
 	// Tolerance is how far the time of an event may be from now; default 5m, at most 1h.
@@ -654,7 +662,8 @@ type WebhookSpec struct {
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('1h')",message="must be a duration of at most 1h, such as 5m"
 	Tolerance *metav1.Duration `json:"tolerance,omitempty"`
-	// EventType is where the type of an event stands in its body; default $.type.
+	// EventType is where the type of an event stands in its body; default $.type. Where the path selects nothing, the event is
+	// one of another type.
 	// +optional
 	EventType JSONPath `json:"eventType,omitempty"`
 	// EventTypeHeader is the header that holds the type, in place of eventType. Headers are not signed.
