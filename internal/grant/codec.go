@@ -64,6 +64,7 @@ type document struct {
 	Standing          *lifecycle.Standing      `json:"standing,omitempty"`
 	ProviderCreatedAt time.Time                `json:"providerCreatedAt,omitzero"`
 	Doubted           bool                     `json:"doubted,omitempty"`
+	Hint              *lifecycle.Hint          `json:"hint,omitempty"`
 }
 
 // storedTokens are lifecycle.Tokens.
@@ -185,7 +186,7 @@ func encode(r *lifecycle.Record) ([]byte, error) {
 		Authorization: r.Authorization, RefreshRequest: r.RefreshRequest, Revocation: r.Revocation,
 		OrphanedSince: r.OrphanedSince, Heir: r.Heir, Inputs: r.Inputs, Lookup: r.Lookup,
 		Candidate: storeCandidate(r.Candidate), Device: storeDevice(r.Device), Standing: r.Standing,
-		ProviderCreatedAt: r.ProviderCreatedAt, Doubted: r.Doubted,
+		ProviderCreatedAt: r.ProviderCreatedAt, Doubted: r.Doubted, Hint: r.Hint,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode the grant record of %s/%s: %w", r.Connection.Namespace, r.Connection.Name, err)
@@ -210,7 +211,7 @@ func decode(secret *corev1.Secret) (*lifecycle.Record, error) {
 		Failure: d.Failure, InputFailure: d.InputFailure, Authorization: d.Authorization, RefreshRequest: d.RefreshRequest,
 		Revocation: d.Revocation, OrphanedSince: d.OrphanedSince, Heir: d.Heir, Inputs: d.Inputs, Lookup: d.Lookup,
 		Candidate: d.Candidate.load(), Device: d.Device.load(), Standing: d.Standing,
-		ProviderCreatedAt: d.ProviderCreatedAt, Doubted: d.Doubted,
+		ProviderCreatedAt: d.ProviderCreatedAt, Doubted: d.Doubted, Hint: d.Hint,
 	}
 	for _, token := range d.Replaced {
 		r.Replaced = append(r.Replaced, sensitive.New(token))

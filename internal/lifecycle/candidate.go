@@ -16,7 +16,7 @@ func (r *Record) propose(call Call, t Tokens, now time.Time) {
 	if r.Candidate != nil {
 		r.keepReplaced(r.Candidate.RefreshToken)
 	}
-	r.Candidate = &Candidate{Tokens: t, Call: call.ID, ObtainedAt: now, Inputs: call.Inputs}
+	r.Candidate = &Candidate{Tokens: t, Call: call.login(), ObtainedAt: now, Inputs: call.Inputs}
 	r.Device, r.InputFailure = nil, nil
 	if call.Action == Exchange || call.Action == Import {
 		r.spend(call)

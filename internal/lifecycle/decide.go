@@ -13,8 +13,8 @@ type check func(Facts, time.Time) *Decision
 
 // Decide says what to do next.
 func Decide(f Facts, now time.Time) Decision {
-	d := f.first(now, underWay, marked, deleting, suspended, blocked, listed, proposed, unsent, device, requested, known,
-		refused, ended, missing, due)
+	d := f.first(now, underWay, marked, deleting, concluded, reported, suspended, blocked, listed, proposed, unsent, device,
+		requested, known, hinted, refused, ended, missing, due)
 	return wakeForExpiry(d, f, now)
 }
 
@@ -45,6 +45,12 @@ func WakeAt(f Facts, d Decision, now time.Time) time.Time {
 	}
 	if d := f.device(); d != nil && f.GrantType == DeviceCode && now.Before(d.ExpiresAt) {
 		at = earliest(at, d.ExpiresAt) // Nobody should type it any more.
+	}
+	if f.Record != nil && f.Record.Hint != nil && now.Before(f.Record.Hint.NextAttemptAt) {
+		at = earliest(at, f.Record.Hint.NextAttemptAt)
+	}
+	if f.loginUnsent() && now.Before(f.giveUpAt()) {
+		at = earliest(at, f.giveUpAt()) // Nobody waits for it any longer.
 	}
 	if f.Deletion != nil {
 		if deadline := f.Deletion.RequestedAt.Add(f.Deletion.Timeout); now.Before(deadline) {
@@ -393,6 +399,9 @@ func (f Facts) failure() *Failure {
 	if f.Record.Held() {
 		return f.Record.Failure
 	}
+	if f.Person != nil {
+		return f.inputFailure() // What failed before is over: the next login brings another code.
+	}
 	return f.Record.InputFailure
 }
 
@@ -437,7 +446,8 @@ func wrongClock(happened, now time.Time) bool { return happened.After(now.Add(cl
 
 // attempt acts at a time, and not before the application's pause allows unless a request asks for it.
 func (f Facts) attempt(action Action, at, now time.Time) *Decision {
-	if pause, paused := f.Pauses[action]; paused && !f.requestPending() {
+	person := action == Exchange && f.Input.Login != "" // Somebody waits for the answer, and the code will not wait.
+	if pause, paused := f.Pauses[action]; paused && !f.requestPending() && !person {
 		at = latest(at, pause.NextProbeAt)
 	}
 	if now.Before(at) {

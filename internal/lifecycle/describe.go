@@ -5,7 +5,6 @@ package lifecycle
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -53,6 +52,8 @@ type Publication struct {
 
 // Summary is what status says.
 type Summary struct {
+	// AwaitsPerson : somebody should follow the link to the gateway.
+	AwaitsPerson                            bool
 	Phase                                   Phase
 	Ready, Authorized, Reconciling, Stalled Condition
 	// ScopesGranted has no status until scopes are known.
@@ -68,6 +69,7 @@ func Describe(f Facts, p Publication, now time.Time) Summary {
 	if s.Failure == nil {
 		s.Failure = f.inputFailure()
 	}
+	s.AwaitsPerson = f.AwaitsPerson(now)
 	verdict := f.verdict(p, now)
 	s.Phase = verdict.phase
 	s.Ready = Condition{Status: False, Reason: verdict.Reason, Message: verdict.Message}
@@ -189,25 +191,10 @@ func (f Facts) unheldVerdict(p Publication, now time.Time) verdict {
 		return verdict{Verdict: Verdict{Reason: f.Input.missingReason(), Message: f.Input.Missing}, phase: Pending}
 	case f.GrantType == DeviceCode:
 		return f.deviceVerdict(now)
-	case f.GrantType == AuthorizationCode && f.Input.State == InputNone:
+	case f.Person != nil && !f.loginUnsent():
 		return f.personVerdict()
 	}
 	return verdict{Verdict: Verdict{Reason: v1alpha1.ReasonProgressing, Message: "asking the provider for a token"}, phase: Pending}
-}
-
-// personVerdict sends a person to the provider, or says why that is not possible.
-func (f Facts) personVerdict() verdict {
-	if f.Input.NeedsGateway {
-		return verdict{phase: Pending, Verdict: Verdict{
-			Reason: v1alpha1.ReasonNoGateway, Stalled: true,
-			Message: "a person has to authorize, but there is no gateway (controller --external-url) and no redirect URL; " +
-				"set one of them, or name a Secret with a code in spec.grant.authorizationCode.codeSecretRef",
-		}}
-	}
-	return verdict{phase: Authorizing, Verdict: Verdict{
-		Reason: v1alpha1.ReasonAuthorizationRequired, Stalled: true,
-		Message: "waiting for an authorization code: put it into a Secret and name that in spec.grant.authorizationCode.codeSecretRef",
-	}}
 }
 
 // deviceVerdict tells a person what to do, or why there is nothing to do.
@@ -257,26 +244,19 @@ func (f Facts) proposal() string {
 	return ""
 }
 
-// scopesGranted compares what was granted with what was asked for. A refresh token proves offline_access, which many
-// providers do not repeat.
+// scopesGranted compares what was granted with what is asked for.
 func (f Facts) scopesGranted() Condition {
 	r := f.Record
 	if !r.Held() || len(r.RequestedScopes) == 0 {
 		return Condition{}
 	}
-	var missing []string
-	for _, scope := range r.RequestedScopes {
-		implied := scope == "offline_access" && !r.RefreshToken.IsEmpty()
-		if !implied && !slices.Contains(r.Scopes, scope) {
-			missing = append(missing, scope)
-		}
-	}
+	missing := f.scopesMissing()
 	if len(missing) == 0 {
 		return Condition{Status: True, Reason: v1alpha1.ReasonAllScopesGranted, Message: "everything that was asked for was granted"}
 	}
 	return Condition{
 		Status: False, Reason: v1alpha1.ReasonScopesMissing,
-		Message: "the provider did not grant " + strings.Join(missing, ", ") + "; authorize again and grant it, or leave it out of the scopes",
+		Message: "not granted: " + strings.Join(missing, ", ") + "; " + f.again() + " and grant it, or leave it out of the scopes",
 	}
 }
 
@@ -426,7 +406,7 @@ func (f Facts) explain(failure *Failure) string {
 	case f.GrantType == DeviceCode && failure.Terminal && !f.Record.Held():
 		return failure.Message + "; request a new device code (annotation " + v1alpha1.AnnotationRefreshRequestedAt + ")"
 	case failure.Reason == v1alpha1.ReasonExchangeRejected, failure.Reason == v1alpha1.ReasonExchangeOutcomeUnknown:
-		return failure.Message + "; a code is never sent twice: give a new one"
+		return failure.Message + "; a code is never sent twice: " + f.again()
 	case failure.Terminal && failure.undecided():
 		return fmt.Sprintf("%s; refused %d times, so it is not tried again by itself; the grant is kept: change the application, "+
 			"its client Secret or this connection, or request a refresh (annotation %s)", failure.Message, failure.Count, v1alpha1.AnnotationRefreshRequestedAt)
@@ -472,7 +452,7 @@ func (f Facts) remedy() string {
 		return remedy
 	case AuthorizationCode:
 	}
-	return "authorize again with a new code"
+	return f.again()
 }
 
 // InVain says why nothing came of a refresh request.

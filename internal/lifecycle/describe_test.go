@@ -65,9 +65,6 @@ func conflicting(before bool) lifecycle.Publication {
 }
 
 func TestDescribeWithoutGrant(t *testing.T) {
-	noInput := func(gateway bool) func(*lifecycle.Facts) {
-		return func(f *lifecycle.Facts) { f.Input = lifecycle.Input{NeedsGateway: !gateway} }
-	}
 	missing := func(f *lifecycle.Facts) {
 		f.Input = lifecycle.Input{State: lifecycle.InputMissing, Missing: `waiting for Secret "crm-code"`}
 	}
@@ -75,8 +72,9 @@ func TestDescribeWithoutGrant(t *testing.T) {
 	runDescriptions(t, []description{
 		{name: "code is there", facts: about(nil), phase: lifecycle.Pending, ready: "False Progressing", authorized: required, reconciling: true, says: []string{"asking the provider"}, reason: "under way"},
 		{name: "Secret missing", facts: about(nil, missing), phase: lifecycle.Pending, ready: "False SecretNotFound", authorized: required, reconciling: true, says: []string{`"crm-code"`}, reason: "not yet possible"},
-		{name: "a person", facts: about(nil, noInput(true)), phase: lifecycle.Authorizing, ready: "False AuthorizationRequired", authorized: required, stalled: true, says: []string{"codeSecretRef"}, reason: "only a person can go on"},
-		{name: "no gateway", facts: about(nil, noInput(false)), phase: lifecycle.Pending, ready: "False NoGateway", authorized: required, stalled: true, says: []string{"--external-url"}, reason: "a person cannot go on either"},
+		{name: "a person", facts: about(nil, person(true)), phase: lifecycle.Authorizing, ready: "False AuthorizationRequired", authorized: required, stalled: true, says: []string{"status.authorizationURL"}, reason: "only a person can go on"},
+		{name: "a person, and a callback of somebody else", facts: about(nil, person(false)), phase: lifecycle.Authorizing, ready: "False AuthorizationRequired", authorized: required, stalled: true, says: []string{"codeSecretRef"}, reason: "the code has to come by a Secret"},
+		{name: "no gateway", facts: about(nil, person(false), obstructed("NoGateway", "no --external-url")), phase: lifecycle.Pending, ready: "False NoGateway", authorized: required, stalled: true, says: []string{"--external-url"}, reason: "a person cannot go on either"},
 		{name: "credentials", facts: about(nil, clientCredentials), phase: lifecycle.Pending, ready: "False Progressing", authorized: required, reconciling: true, reason: "nobody is needed"},
 		{name: "suspended", facts: about(nil, suspended), phase: lifecycle.Pending, ready: "False Suspended", authorized: required, says: []string{"spec.suspend"}, reason: "settled: nothing is under way"},
 		{name: "application not ready", facts: about(nil, blockedBy("ApplicationNotReady", "no such luck")), phase: lifecycle.Pending, ready: "False ApplicationNotReady", authorized: required, reconciling: true, says: []string{"no such luck"}, reason: "not yet possible"},

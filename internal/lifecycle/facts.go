@@ -30,6 +30,14 @@ type Facts struct {
 	Pauses map[Action]Pause
 
 	Input Input
+	// Person is how a person can authorize; nil: the spec leaves it to no person.
+	Person *Person
+	// Answer is a login that ended without a code; nil: none.
+	Answer *Answer
+	// Reported is an event of the provider's that is not written down yet; nil: none.
+	Reported *Hint
+	// BelievesHints : such an event is taken at its word where nobody can be asked.
+	BelievesHints bool
 	// RenewsByAccessToken : the provider exchanges the access token for a newer one, in place of a refresh token.
 	RenewsByAccessToken bool
 	// Identifiable : the application says how to find out whose tokens they are.
@@ -38,6 +46,10 @@ type Facts struct {
 	LastPollAt time.Time
 	// Check is how the grant's standing is checked; its zero value: not at all.
 	Check Check
+	// ListedAt is when the provider's list that is known was asked for; zero: there is no such list, or none was read yet.
+	ListedAt time.Time
+	// Lists : the provider has a list of connections.
+	Lists bool
 	// Listed is what the provider's own list says about the grant; nil: nothing that is news.
 	Listed *Listing
 	// Record is nil when nothing was ever attempted.
@@ -93,8 +105,34 @@ type Input struct {
 	Hash, Version string
 	// Missing says what is missing, MissingReason under which reason; empty: a Secret.
 	Missing, MissingReason string
-	// NeedsGateway : a person has to act and there is no gateway.
-	NeedsGateway bool
+	// Login identifies the login that a person's code came by, and ReceivedAt is when; empty for what is in a Secret.
+	Login      string
+	ReceivedAt time.Time
+}
+
+// Person says how a person can authorize.
+type Person struct {
+	// Link : there is a gateway that leads to the provider and takes the code.
+	Link bool
+	// Obstacle says why there is none; nil without a link: a code has to come by a Secret.
+	Obstacle *Verdict
+}
+
+// Answer is how a login ended that brought no code.
+type Answer struct {
+	Login           string
+	Reason, Message string
+}
+
+// Hint is an event of the provider's that says that the grant has ended. It is verified before it is believed.
+type Hint struct {
+	// ID identifies the event, Type is what the provider calls it.
+	ID, Type string
+	// At is when the provider sent it.
+	At time.Time
+	// Count of attempts to verify it that told nothing, and when to make the next one.
+	Count         int
+	NextAttemptAt time.Time
 }
 
 // Check is a periodic question about the access token.
@@ -158,6 +196,12 @@ const (
 	RevokeCandidate Action = "RevokeCandidate"
 	// Observe writes down what the provider's list says.
 	Observe Action = "Observe"
+	// Conclude writes down how a login ended that brought no code, or one that cannot be used.
+	Conclude Action = "Conclude"
+	// Heed writes down that the provider has reported the end of the grant.
+	Heed Action = "Heed"
+	// Judge decides about such a report where nobody can be asked, or nothing is left to ask about.
+	Judge Action = "Judge"
 	// VerifyMark reads the record live to see whether a foreign mark is a crash's.
 	VerifyMark Action = "VerifyMark"
 	// Remember writes down what was seen without calling anybody.
@@ -173,7 +217,7 @@ func (a Action) CallsProvider() bool {
 	switch a {
 	case Exchange, Import, Issue, Refresh, Revoke, StartDevice, Poll, Identify, CheckGrant, RevokeCandidate:
 		return true
-	case Wait, VerifyMark, Remember, Release, Settle, Observe:
+	case Wait, VerifyMark, Remember, Release, Settle, Observe, Conclude, Heed, Judge:
 	}
 	return false
 }
@@ -183,7 +227,8 @@ func (a Action) Obtains() bool {
 	switch a {
 	case Exchange, Import, Issue, Refresh, Poll:
 		return true
-	case Wait, StartDevice, Identify, CheckGrant, Settle, RevokeCandidate, Observe, VerifyMark, Remember, Revoke, Release:
+	case Wait, StartDevice, Identify, CheckGrant, Settle, RevokeCandidate, Observe, Conclude, Heed, Judge, VerifyMark, Remember,
+		Revoke, Release:
 	}
 	return false
 }

@@ -118,6 +118,42 @@ func code(hash string) func(*lifecycle.Facts) {
 	}
 }
 
+// person says that a person has to authorize, and whether there is a link.
+func person(link bool) func(*lifecycle.Facts) {
+	return func(f *lifecycle.Facts) {
+		f.Input, f.Person = lifecycle.Input{}, &lifecycle.Person{Link: link}
+	}
+}
+
+func obstructed(reason, message string) func(*lifecycle.Facts) {
+	return func(f *lifecycle.Facts) {
+		f.Person.Obstacle = &lifecycle.Verdict{Reason: reason, Message: message, Stalled: true}
+	}
+}
+
+// login is a person's code that came at a time.
+func login(hash, id string, at time.Time) func(*lifecycle.Facts) {
+	return func(f *lifecycle.Facts) {
+		person(true)(f)
+		f.Input = lifecycle.Input{State: lifecycle.InputPresent, Hash: hash, Version: "message/" + id, Login: id, ReceivedAt: at}
+	}
+}
+
+func answered(id, reason string) func(*lifecycle.Facts) {
+	return func(f *lifecycle.Facts) {
+		person(true)(f)
+		f.Answer = &lifecycle.Answer{Login: id, Reason: reason, Message: "the person said no"}
+	}
+}
+
+func hint(id string, at time.Time) *lifecycle.Hint {
+	return &lifecycle.Hint{ID: id, Type: "revoked", At: at}
+}
+
+func hintedBy(id string, at time.Time) func(*lifecycle.Record) {
+	return func(r *lifecycle.Record) { r.Hint = hint(id, at) }
+}
+
 func imported(hash string) func(*lifecycle.Facts) {
 	return func(f *lifecycle.Facts) {
 		f.GrantType = lifecycle.RefreshToken

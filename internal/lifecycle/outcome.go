@@ -57,6 +57,8 @@ type Call struct {
 	SentAt       time.Time
 	// Inputs are the values of spec.inputs that the request was made with.
 	Inputs map[string]string
+	// Login identifies the person's login that the code came by; empty: none.
+	Login string
 	// Marked : the call spends what may work only once, so a mark was written before it.
 	Marked bool
 }
@@ -90,7 +92,7 @@ func Succeeded(r *Record, call Call, t Tokens, now time.Time) *Record {
 
 // obtain takes tokens over.
 func (r *Record) obtain(before *Record, call Call, t Tokens) {
-	r.Failure, r.Standing, r.Device = nil, nil, nil
+	r.Failure, r.Standing, r.Device, r.Hint = nil, nil, nil, nil
 	old := before.RefreshToken
 	r.Tokens, r.Inputs = t, call.Inputs
 	if r.RefreshToken.IsEmpty() && call.Action != Issue {
@@ -119,8 +121,11 @@ func (r *Record) authorize(call Call, now time.Time) {
 		r.spend(call)
 	}
 	r.Device, r.InputFailure = nil, nil
-	r.Authorization = &Authorization{ID: call.ID, Result: AuthorizationSucceeded, At: now}
+	r.Authorization = &Authorization{ID: call.login(), Result: AuthorizationSucceeded, At: now}
 }
+
+// login identifies the authorization: by the person's login, else by the call.
+func (c Call) login() string { return cmp.Or(c.Login, c.ID) }
 
 // inherit keeps what a refresh does not change, or does not say again.
 func (r *Record) inherit(before *Record) {
@@ -211,6 +216,9 @@ func Failed(r *Record, call Call, refusal Refusal, rescued sensitive.String, now
 	if r.GrantType == DeviceCode && next.Failure.Terminal {
 		next.Device, next.InputFailure = nil, nil // A person is asked from the beginning.
 	}
+	if r.Hint != nil && refusal.Concern == ConcernsGrant {
+		next.bearOut("it refuses the refresh token: "+refusal.Message, now)
+	}
 	return next
 }
 
@@ -252,7 +260,7 @@ func (r *Record) failInput(before *Record, call Call, refusal Refusal, now time.
 		result = AuthorizationUnknown
 	}
 	r.Authorization = &Authorization{
-		ID: call.ID, Result: result, Reason: r.InputFailure.Reason, Message: r.InputFailure.Message, At: now,
+		ID: call.login(), Result: result, Reason: r.InputFailure.Reason, Message: r.InputFailure.Message, At: now,
 	}
 	if call.Action == Poll || call.Action == StartDevice {
 		r.Device = nil
@@ -297,6 +305,10 @@ func fail(previous *Failure, call Call, refusal Refusal, now time.Time) *Failure
 			f.Reason = v1alpha1.ReasonUnauthorizedClient
 		}
 		f.OutcomeUnknown = uncertain
+		if call.Login != "" {
+			f.Terminal = true // A person waits: better to hear what is wrong, and to click again, than to watch a code die.
+			break
+		}
 		f.NextAttemptAt = now.Add(backoff(1, transientLimit, call.UID))
 	case ConcernsUnclear:
 		f.OutcomeUnknown = uncertain
@@ -422,10 +434,16 @@ func Merge(before, outcome, current *Record) *Record {
 		next.mergeTokens(before, outcome, current)
 	case mine && current.sameTokens(before):
 		next.Failure = outcome.Failure
+		if outcome.Standing != nil {
+			next.Standing = outcome.Standing
+		}
 	case !mine:
 		return current
 	}
 	next.mergeInput(before, outcome)
+	if before.Hint != nil && outcome.Hint == nil && current.Hint != nil && current.Hint.ID == before.Hint.ID {
+		next.Hint = nil // Answered by this call; one that came meanwhile is not.
+	}
 	if mine {
 		next.Attempt = nil
 	}

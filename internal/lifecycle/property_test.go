@@ -130,11 +130,12 @@ func (d dice) facts() lifecycle.Facts {
 	if f.GrantType == lifecycle.DeviceCode {
 		f.Input.Hash = "code-1"
 	} else if f.GrantType != lifecycle.ClientCredentials {
-		f.Input = lifecycle.Input{State: pick(d, lifecycle.InputNone, lifecycle.InputMissing, lifecycle.InputPresent), NeedsGateway: d.chance(50), Missing: "said"}
+		f.Input = lifecycle.Input{State: pick(d, lifecycle.InputNone, lifecycle.InputMissing, lifecycle.InputPresent), Missing: "said"}
 		if f.Input.State == lifecycle.InputPresent {
 			f.Input.Hash, f.Input.Version = pick(d, "code-1", "code-2"), pick(d, "v1", "v2")
 		}
 	}
+	d.people(&f)
 	if d.chance(15) {
 		f.Blocked = &lifecycle.Verdict{Reason: pick(d, "NotAllowed", "ApplicationNotReady"), Message: "said", Stalled: d.chance(50)}
 	}
@@ -148,6 +149,34 @@ func (d dice) facts() lifecycle.Facts {
 		}
 	}
 	return f
+}
+
+// people adds what persons and providers tell.
+func (d dice) people(f *lifecycle.Facts) {
+	if f.GrantType == lifecycle.AuthorizationCode && d.chance(50) {
+		person(d.chance(80))(f)
+		if d.chance(40) {
+			f.Input = lifecycle.Input{
+				State: lifecycle.InputPresent, Hash: pick(d, "code-1", "code-2"), Version: "message", Login: pick(d, "login-1", "login-2"), ReceivedAt: d.moment(),
+			}
+		} else if d.chance(30) {
+			f.Answer = &lifecycle.Answer{Login: pick(d, "login-1", "login-2"), Reason: "AccessDenied", Message: "said"}
+		}
+	}
+	if d.chance(20) {
+		f.Reported = &lifecycle.Hint{ID: pick(d, "event-1", "event-2"), Type: "revoked", At: d.moment()}
+	}
+	if f.Record != nil && d.chance(20) {
+		f.Record.Hint = &lifecycle.Hint{ID: "event-1", Type: "revoked", At: d.moment(), NextAttemptAt: pick(d, time.Time{}, d.moment())}
+	}
+	if f.Record != nil && d.chance(30) {
+		f.Record.Authorization = &lifecycle.Authorization{ID: "login-1", Result: lifecycle.AuthorizationSucceeded, At: d.moment()}
+	}
+	f.BelievesHints, f.Lists = d.chance(50), d.chance(30)
+	if f.Lists {
+		f.ListedAt = d.moment()
+	}
+	f.Check.OnRequest = f.Check.Interval > 0
 }
 
 const rounds = 30000
@@ -173,7 +202,7 @@ func TestDecideProperties(t *testing.T) {
 	for _, action := range []lifecycle.Action{
 		lifecycle.Wait, lifecycle.Exchange, lifecycle.Import, lifecycle.Issue, lifecycle.Refresh, lifecycle.VerifyMark, lifecycle.Remember,
 		lifecycle.Revoke, lifecycle.Release, lifecycle.StartDevice, lifecycle.Poll, lifecycle.Identify, lifecycle.CheckGrant,
-		lifecycle.Settle, lifecycle.RevokeCandidate, lifecycle.Observe,
+		lifecycle.Settle, lifecycle.RevokeCandidate, lifecycle.Observe, lifecycle.Conclude, lifecycle.Heed, lifecycle.Judge,
 	} {
 		if seen[action] < rounds/2000 {
 			t.Errorf("%s was decided %d times in %d: the facts are too tame", action, seen[action], rounds)
@@ -273,6 +302,24 @@ func objectionToQuestion(f lifecycle.Facts, d lifecycle.Decision, now time.Time)
 		if decideAbout(f, after, now).Action == lifecycle.Settle {
 			return "would be settled without end"
 		}
+	case lifecycle.Conclude:
+		if decideAbout(f, lifecycle.Concluded(orEmpty(r), *f.Conclusion(now), f.Input, now), now).Action == lifecycle.Conclude {
+			return "would be concluded without end"
+		}
+	case lifecycle.Heed:
+		if decideAbout(f, lifecycle.Heeded(r, *f.Reported), now).Action == lifecycle.Heed {
+			return "would be heeded without end"
+		}
+	case lifecycle.Judge:
+		after, believed := lifecycle.Judged(r, f, now)
+		switch {
+		case believed && (!f.BelievesHints || !after.Gone()):
+			return "believes without leave"
+		case !believed && after.Gone() && !r.Gone():
+			return "ends a grant by a report that it does not believe"
+		case decideAbout(f, after, now).Action == lifecycle.Judge:
+			return "would be judged without end"
+		}
 	case lifecycle.CheckGrant:
 		if f.Check.Interval == 0 || r.AccessToken.IsEmpty() {
 			return "there is nothing to check"
@@ -280,6 +327,13 @@ func objectionToQuestion(f lifecycle.Facts, d lifecycle.Decision, now time.Time)
 	default:
 	}
 	return ""
+}
+
+func orEmpty(r *lifecycle.Record) *lifecycle.Record {
+	if r == nil {
+		return empty()
+	}
+	return r
 }
 
 func issueFailure(r *lifecycle.Record) *lifecycle.Failure {
@@ -339,6 +393,10 @@ func untruth(f lifecycle.Facts, p lifecycle.Publication, s lifecycle.Summary, no
 		return "Deleted, but neither revoked nor ended by the provider"
 	case isReady && r.Standing != nil, s.Authorized.Status == lifecycle.True && r.Standing != nil:
 		return "Ready or Authorized, but the provider says that the grant is over"
+	case s.AwaitsPerson && (f.Person == nil || !f.Person.Link || f.Suspended || f.Blocked != nil || f.Deletion != nil):
+		return "sends a person to where nobody can go on"
+	case s.Phase == lifecycle.Authorizing && f.Person != nil && f.Person.Link && !s.AwaitsPerson:
+		return "waits for a person without showing the way"
 	case !s.NextRefreshAt.IsZero() && (f.Suspended || f.Blocked != nil || f.Deletion != nil):
 		return "promises a refresh that will not come"
 	case s.Ready.Reason == "" || s.Authorized.Reason == "" || s.Reconciling.Reason == "" || s.Stalled.Reason == "" || s.Ready.Message == "":

@@ -44,6 +44,8 @@ type Record struct {
 	Standing *Standing
 	// ProviderCreatedAt is when the grant began by the provider's account; zero: unknown.
 	ProviderCreatedAt time.Time
+	// Hint is the provider's report that the grant has ended, as long as it is not verified.
+	Hint *Hint
 	// Doubted : a status check says that the access token does not work, and it can be renewed.
 	Doubted bool
 

@@ -34,7 +34,10 @@ const (
 	devicePatience     = time.Hour   // for which device codes that expire are replaced by themselves
 	deviceDistance     = time.Minute // between two device codes that were asked for in vain, at most
 	slowDown           = 5 * time.Second
-	candidateAttempts  = 5 // to revoke what was refused
+	candidateAttempts  = 5                // to revoke what was refused
+	hintAttempts       = 12               // to verify a report that a grant has ended: about half an hour
+	blockedPatience    = time.Minute      // for which a person's code waits while the provider must not be called
+	loginPatience      = 10 * time.Minute // for which it waits at all
 )
 
 // Margin is how long before its expiry a token is refreshed; the zero value is the default.

@@ -12,6 +12,9 @@ import (
 // provider's list says, only the list takes back.
 func Checked(r *Record, works bool, message string, f Facts, now time.Time) (*Record, bool) {
 	next := r.clone()
+	if r.Hint != nil {
+		return next.verified(works, message, f, now), true
+	}
 	switch {
 	case works && r.Standing != nil && r.Standing.State == StandingInactive && !r.Standing.Listed:
 		next.Doubted, next.Standing, next.Device = false, nil, nil
@@ -34,6 +37,8 @@ func Observed(r *Record, l Listing) *Record {
 	switch {
 	case !l.DeletedAt.IsZero():
 		next.Standing = &Standing{State: StandingDeleted, At: l.DeletedAt, Listed: true, Message: "the provider's list says that it was deleted"}
+	case !l.Active && r.Hint != nil:
+		next.bearOut("its list says "+quoted(l.Status), l.At)
 	case !l.Active:
 		next.Standing = &Standing{State: StandingInactive, At: l.At, Listed: true, Message: "the provider's list says " + quoted(l.Status)}
 	case r.Standing != nil && r.Standing.Listed:
