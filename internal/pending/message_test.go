@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pending_test
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/pending"
+	"github.com/oauth-operator/oauth-operator/internal/sensitive"
+)
+
+func at(minutes int) time.Time { return time.Date(2026, time.March, 1, 12, minutes, 0, 0, time.UTC) }
+
+func response() pending.Message {
+	return pending.Message{
+		Connection: types.NamespacedName{Namespace: "billing", Name: "crm"}, ConnectionUID: "connection",
+		Application: types.NamespacedName{Namespace: "platform", Name: "crm"}, ApplicationUID: "application",
+		ReceivedAt: at(0), KeepUntil: at(15),
+		Response: &pending.Response{
+			Login: "login-1", Generation: 3, Code: sensitive.New("SECRET-code"), Verifier: sensitive.New("SECRET-verifier"),
+			RedirectURL: "https://oauth.example.com/oauth2/callback", Captured: map[string]string{"realm": "7"},
+		},
+	}
+}
+
+func hint() pending.Message {
+	return pending.Message{
+		Application: types.NamespacedName{Namespace: "platform", Name: "crm"}, ApplicationUID: "application",
+		ReceivedAt: at(0), KeepUntil: at(10),
+		Hint: &pending.Hint{ID: "event-1", EventType: "revoked", GrantID: "connection_1", Subject: "group_1", At: at(-1)},
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	denied := response()
+	denied.Response = &pending.Response{Login: "login-1", Generation: 3, Reason: v1alpha1.ReasonAccessDenied, Message: "no"}
+	for name, want := range map[string]pending.Message{"code": response(), "denied": denied, "hint": hint()} {
+		t.Run(name, func(t *testing.T) {
+			secret, err := pending.Encode("operator", pending.Name(want.Kind(), "x"), want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			secret.CreationTimestamp = metav1.NewTime(at(0))
+			got, err := pending.Decode(secret)
+			if err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("read %+v, %v; want %+v", got, err, want)
+			}
+			shown := fmt.Sprintf("%+v %v %v", got, secret.Labels, secret.Annotations)
+			if strings.Contains(shown, "SECRET") {
+				t.Error("printing a message shows its code")
+			}
+			if !pending.Is(secret) || pending.Emptied(secret) || secret.Type != v1alpha1.SecretTypePending {
+				t.Errorf("it is no message: %s %s", secret.Type, secret.Name)
+			}
+			secret.Data = nil
+			if _, err := pending.Decode(secret); err == nil || !pending.Emptied(secret) {
+				t.Error("an emptied message is read")
+			}
+		})
+	}
+}
+
+func TestEncodeRefuses(t *testing.T) {
+	for name, change := range map[string]func(*pending.Message){
+		"neither":            func(m *pending.Message) { m.Response = nil },
+		"both":               func(m *pending.Message) { m.Hint = hint().Hint },
+		"no login":           func(m *pending.Message) { m.Response.Login = "" },
+		"no connection":      func(m *pending.Message) { m.ConnectionUID = "" },
+		"no code, no reason": func(m *pending.Message) { m.Response.Code = sensitive.String{} },
+		"a code, a reason":   func(m *pending.Message) { m.Response.Reason = v1alpha1.ReasonAccessDenied },
+		"too long":           func(m *pending.Message) { m.Response.Code = sensitive.New(strings.Repeat("x", 65<<10)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := response()
+			change(&m)
+			if _, err := pending.Encode("operator", "pending-x", m); err == nil {
+				t.Error("it was written")
+			} else if strings.Contains(err.Error(), "SECRET") {
+				t.Errorf("the error shows the code: %v", err)
+			}
+		})
+	}
+}
+
+func TestName(t *testing.T) {
+	name := pending.Name(pending.AuthorizationResponse, "login", "login-1")
+	if !strings.HasPrefix(name, v1alpha1.PendingPrefix) || len(name) > 63 || strings.Contains(name, "login-1") {
+		t.Errorf("the name is %q", name)
+	}
+	seen := map[string]bool{name: true}
+	for _, other := range []string{
+		pending.Name(pending.GrantHint, "login", "login-1"), pending.Name(pending.AuthorizationResponse, "login", "login-2"),
+		pending.Name(pending.AuthorizationResponse, "login login-1"), pending.Name(pending.AuthorizationResponse, `login" "login-1`),
+		pending.Name(pending.AuthorizationResponse, "login", "login-1", ""),
+	} {
+		if seen[other] {
+			t.Errorf("two things have the name %s", other)
+		}
+		seen[other] = true
+	}
+}
+
+func TestKeepUntil(t *testing.T) {
+	created := metav1.NewTime(at(0))
+	for name, row := range map[string]struct {
+		said string
+		want time.Time
+	}{
+		"as it says":   {at(15).Format(time.RFC3339), at(15)},
+		"not for ever": {at(15).AddDate(1, 0, 0).Format(time.RFC3339), at(0).Add(pending.MaxKeep)},
+		"garbage":      {"tomorrow", at(0).Add(pending.MaxKeep)},
+		"nothing":      {"", at(0).Add(pending.MaxKeep)},
+	} {
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+			CreationTimestamp: created, Annotations: map[string]string{pending.AnnotationKeepUntil: row.said},
+		}}
+		if got := pending.KeepUntil(secret); !got.Equal(row.want) {
+			t.Errorf("%s: kept until %s, want %s", name, got, row.want)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, m := range []pending.Message{response(), hint()} {
+		secret, err := pending.Encode("operator", "pending-x", m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(secret.Data["message"], secret.Annotations[pending.AnnotationConnection])
+	}
+	f.Fuzz(func(t *testing.T, content []byte, connection string) {
+		secret := &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Name: "pending-x", Annotations: map[string]string{pending.AnnotationConnection: connection}},
+			Type:       v1alpha1.SecretTypePending, Data: map[string][]byte{"message": content},
+		}
+		m, err := pending.Decode(secret)
+		if err != nil {
+			return
+		}
+		if (m.Response == nil) == (m.Hint == nil) {
+			t.Fatalf("neither or both: %+v", m)
+		}
+		if r := m.Response; r != nil && (r.Login == "" || r.Code.IsEmpty() == (r.Reason == "")) {
+			t.Fatalf("incomplete: %+v", r)
+		}
+		again, err := pending.Encode("operator", "pending-x", m)
+		if err != nil {
+			t.Fatalf("what was read cannot be written: %v", err)
+		}
+		again.CreationTimestamp = secret.CreationTimestamp
+		if _, err := pending.Decode(again); err != nil {
+			t.Fatalf("what was written cannot be read: %v", err)
+		}
+	})
+}
