@@ -91,15 +91,16 @@ func TestNoLimit(t *testing.T) {
 	}
 }
 
-// At usual times old keys make room for new ones, and nobody notices.
+// At usual times old keys make room for new ones, and nobody notices: however many come, for each that leaves had been
+// away for long enough.
 func TestOldKeysMakeRoom(t *testing.T) {
-	const size = 10
-	l, clock := newLimiter(1, 5, size)
-	for i := range 100 * size {
-		if got := admitted(l, fmt.Sprintf("client %d", i), 7); got != 5 {
-			t.Fatalf("client %d: %d requests, want 5", i, got)
+	const size, burst, eachSecond = 1000, 5, 150
+	l, clock := newLimiter(1, burst, size)
+	for i := range 10 * size {
+		if got := admitted(l, fmt.Sprintf("client %d", i), burst+2); got != burst {
+			t.Fatalf("client %d: %d requests, want %d", i, got, burst)
 		}
-		step(clock, time.Second)
+		step(clock, time.Second/eachSecond)
 	}
 	if l.buckets.Len() > size {
 		t.Errorf("%d keys remembered", l.buckets.Len())
@@ -109,21 +110,25 @@ func TestOldKeysMakeRoom(t *testing.T) {
 // Whoever has been counted is not counted anew because others pushed their bucket out.
 func TestForgottenKeysBeginEmpty(t *testing.T) {
 	const size, burst = 10, 20
-	l, _ := newLimiter(1, burst, size)
+	l, clock := newLimiter(1, burst, size)
 	total := 0
-	for round := range 50 {
+	for range 200 {
 		for i := range 2 * size {
-			total += admitted(l, fmt.Sprintf("client %d", i), 1)
-		}
-		if l.buckets.Len() > size {
-			t.Fatalf("round %d: %d keys remembered", round, l.buckets.Len())
+			total += admitted(l, fmt.Sprintf("client %d", i), burst)
 		}
 	}
-	for i := range 2 * size {
-		total += admitted(l, fmt.Sprintf("client %d", i), 1000)
+	if l.buckets.Len() > size {
+		t.Errorf("%d keys remembered", l.buckets.Len())
 	}
 	if most := size*burst + newcomers*burst; total > most {
 		t.Errorf("%d requests in no time, want at most %d", total, most)
+	}
+	if ok, wait := l.Allow("client of another day"); ok || wait <= 0 || wait > time.Second {
+		t.Errorf("allowed %v, to wait %s", ok, wait)
+	}
+	step(clock, time.Minute)
+	if got := admitted(l, "client of another day", 2*burst); got != burst {
+		t.Errorf("%d requests a minute later, want %d", got, burst)
 	}
 }
 
