@@ -121,7 +121,11 @@ func foreign(spec *v1alpha1.OAuthApplicationSpec) string {
 			return field.name
 		}
 	}
-	for _, reference := range SecretReferences(spec) {
+	references := SecretReferences(spec)
+	if reference, has := WebhookSecret(spec); has {
+		references = append(references, reference)
+	}
+	for _, reference := range references {
 		if reference.Name != "" {
 			return reference.Field + ".name"
 		}

@@ -196,6 +196,7 @@ func TestLoadCatalogueIsStrict(t *testing.T) {
 		"client id":        "name: p\ndocumentation: {label: P}\nspec: {client: {id: x}}",
 		"secret":           "name: p\ndocumentation: {label: P}\nspec: {client: {secretRef: {name: x}}}",
 		"named Secret":     "name: p\ndocumentation: {label: P}\nspec: {apiHeaders: [{name: A, secretKeyRef: {name: x, key: y}}]}",
+		"webhook's Secret": "name: p\ndocumentation: {label: P}\nspec: {webhook: {secretKeyRef: {name: x}}}",
 		"another provider": "name: p\ndocumentation: {label: P}\nspec: {provider: q}",
 		"namespaces":       "name: p\ndocumentation: {label: P}\nspec: {allowedNamespaces: {from: All}}",
 		"redirect":         "name: p\ndocumentation: {label: P}\nspec: {redirectURL: 'https://a.example.com'}",
@@ -231,7 +232,7 @@ func checkLists(t *testing.T, path string, schema *apiextensionsv1.JSONSchemaPro
 	}
 	switch {
 	case of.Kind() == reflect.Slice && schema.Items != nil:
-		entries := ours(of.Elem()) && !pointer
+		entries := named(of.Elem()) && !pointer
 		if mapList := schema.XListType != nil && *schema.XListType == "map"; mapList != entries {
 			t.Errorf("%s: a map-list is %t, but its entries are merged one by one is %t", path, mapList, entries)
 		} else if mapList && !slices.Equal(schema.XListMapKeys, []string{"name"}) {

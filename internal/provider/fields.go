@@ -132,7 +132,8 @@ func texts(spec *v1alpha1.OAuthApplicationSpec) []template {
 			all = append(all, template{entry(field, name), string(parameters[name]), until, operator})
 		}
 	}
-	fromMap("authorizationParameters", spec.AuthorizationParameters, stageConnection, nameScope, nameClientID, nameRedirectURI)
+	// A captured value is known when a person authorizes again.
+	fromMap("authorizationParameters", spec.AuthorizationParameters, stageUserInfo, nameScope, nameClientID, nameRedirectURI)
 	if spec.TokenRequest != nil {
 		for _, parameter := range spec.TokenRequest.Parameters {
 			if parameter.Value != nil {

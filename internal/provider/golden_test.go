@@ -142,8 +142,8 @@ func firstDifference(want, got string) string {
 	return ""
 }
 
-func goldenProfile(t *testing.T, catalogue *provider.Catalogue, preset string, answers responses) *provider.Profile {
-	t.Helper()
+// goldenSpec is what a user writes.
+func goldenSpec(preset string, answers responses) *v1alpha1.OAuthApplicationSpec {
 	spec := &v1alpha1.OAuthApplicationSpec{
 		Provider: preset,
 		Client:   v1alpha1.ClientSpec{ID: goldenClientID, SecretRef: &v1alpha1.SecretKeyReference{Name: "client"}},
@@ -151,7 +151,12 @@ func goldenProfile(t *testing.T, catalogue *provider.Catalogue, preset string, a
 	for name, value := range answers.ApplicationInputs {
 		spec.Inputs = append(spec.Inputs, v1alpha1.Input{Name: v1alpha1.ValueName(name), Default: &value})
 	}
-	effective, err := catalogue.Effective(spec)
+	return spec
+}
+
+func goldenProfile(t *testing.T, catalogue *provider.Catalogue, preset string, answers responses) *provider.Profile {
+	t.Helper()
+	effective, err := catalogue.Effective(goldenSpec(preset, answers))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@
 package provider
 
 import (
+	"slices"
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -89,7 +90,7 @@ func paths(spec *v1alpha1.OAuthApplicationSpec) []pathField {
 			all = append(all, pathField{entry(list.field, string(capture.Name)) + ".path", capture.Path})
 		}
 	}
-	return append(all, checkPaths(spec)...)
+	return slices.Concat(all, checkPaths(spec), webhookPaths(spec))
 }
 
 func checkPaths(spec *v1alpha1.OAuthApplicationSpec) []pathField {

@@ -36,7 +36,7 @@ func merge(base, over reflect.Value) reflect.Value {
 			}
 		}
 		return merged
-	case over.Kind() == reflect.Slice && ours(over.Type().Elem()):
+	case over.Kind() == reflect.Slice && named(over.Type().Elem()):
 		return mergeEntries(base, over)
 	}
 	return chosen(base, over)
@@ -52,6 +52,15 @@ func chosen(base, over reflect.Value) reflect.Value {
 // ours tells of structures of the API; those of Kubernetes (quantities, durations, selectors) count as scalars.
 func ours(t reflect.Type) bool {
 	return t.Kind() == reflect.Struct && t.PkgPath() == reflect.TypeFor[v1alpha1.OAuthApplicationSpec]().PkgPath()
+}
+
+// named tells of entries of lists that have a name; others are no entries to be found again.
+func named(t reflect.Type) bool {
+	if !ours(t) {
+		return false
+	}
+	_, has := t.FieldByName("Name")
+	return has
 }
 
 func mergeStruct(base, over reflect.Value) reflect.Value {
@@ -84,6 +93,21 @@ func exclude(merged, over any) {
 		} else if upper.AudienceFrom != "" {
 			merged.Audience = ""
 		}
+	case *v1alpha1.WebhookSpec:
+		upper, _ := over.(v1alpha1.WebhookSpec)
+		excludeWebhook(merged, &upper)
+	}
+}
+
+// excludeWebhook : a signature with a scheme is described anew, as what goes with one scheme means nothing in another.
+func excludeWebhook(merged, upper *v1alpha1.WebhookSpec) {
+	if upper.Scheme != "" {
+		merged.WebhookSignature, merged.Alternatives = upper.WebhookSignature, upper.Alternatives
+	}
+	if upper.EventType != "" {
+		merged.EventTypeHeader = upper.EventTypeHeader
+	} else if upper.EventTypeHeader != "" {
+		merged.EventType = ""
 	}
 }
 

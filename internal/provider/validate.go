@@ -25,7 +25,7 @@ func Validate(spec *v1alpha1.OAuthApplicationSpec, rules Rules) error {
 		return err
 	}
 	for _, check := range []func(*v1alpha1.OAuthApplicationSpec, definitions, Rules) error{
-		checkInputs, checkIssuer, checkStatus, checkURLs, checkTexts, checkShapes, checkClient, checkUse,
+		checkInputs, checkIssuer, checkStatus, checkURLs, checkTexts, checkShapes, checkClient, checkWebhook, checkUse,
 	} {
 		if err := check(spec, defined, rules); err != nil {
 			return err

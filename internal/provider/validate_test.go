@@ -133,9 +133,13 @@ func TestValidateDescription(t *testing.T) {
 		"SecretInAuthorizationParameters": {want: "authorizationParameters[s]", change: func(s *v1alpha1.OAuthApplicationSpec) {
 			s.AuthorizationParameters = map[string]v1alpha1.ParameterValue{"s": "{client_secret}"}
 		}},
-		"CapturedInAuthorizationParameters": {want: "authorizationParameters[s]", change: func(s *v1alpha1.OAuthApplicationSpec) {
+		"CapturedInAuthorizationParameters": {change: func(s *v1alpha1.OAuthApplicationSpec) {
 			s.TokenResponse = capture("team", "")
 			s.AuthorizationParameters = map[string]v1alpha1.ParameterValue{"s": "{team}"}
+		}},
+		"CapturedInTheAuthorizationURL": {want: "endpoints.authorizationURL", change: func(s *v1alpha1.OAuthApplicationSpec) {
+			s.TokenResponse = capture("team", "")
+			s.Endpoints.AuthorizationURL = "https://login.example.com/{team}/authorize"
 		}},
 		"AuthorizationURLWithState": {want: "endpoints.authorizationURL", change: func(s *v1alpha1.OAuthApplicationSpec) {
 			s.Endpoints.AuthorizationURL = "https://login.example.com/authorize?response_type=code"
