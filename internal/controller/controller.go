@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -37,6 +38,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/internal/census"
 	"github.com/oauth-operator/oauth-operator/internal/controller/application"
 	"github.com/oauth-operator/oauth-operator/internal/controller/connection"
+	"github.com/oauth-operator/oauth-operator/internal/controller/inbox"
 	"github.com/oauth-operator/oauth-operator/internal/controller/metrics"
 	"github.com/oauth-operator/oauth-operator/internal/egress"
 	"github.com/oauth-operator/oauth-operator/internal/grant"
@@ -259,12 +261,20 @@ func (p *Process) assemble(options Options, inputs cache.Cache) error {
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Metadata: inputs, Grants: grants, Registrations: registrations,
 		Publisher: publish.New(publish.Options{Cached: mgr.GetClient(), Live: mgr.GetAPIReader(), Writer: mgr.GetClient()}),
 		Queue:     p.queue, Caller: caller, Transports: transports, Recorder: recorder, Metrics: own, Clock: now,
+		Namespace: options.Namespace, ExternalURL: strings.TrimRight(options.ExternalURL, "/"),
 		Process: process, StartedAt: now.Now(), RevocationTimeout: options.RevocationTimeout, Workers: options.Workers,
 		Watched: watched(options.WatchNamespaces), Census: known, RequestListing: listings.RequestListing,
 		ServiceAccounts: serviceaccount.New(serviceaccount.Options{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Clock: now}),
 	})
 	if err := reconciler.SetupWithManager(mgr, inputs); err != nil {
 		return fmt.Errorf("set up connections: %w", err)
+	}
+	messages := inbox.New(inbox.Options{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: options.Namespace, Watched: watched(options.WatchNamespaces),
+		RequestListing: listings.RequestListing, Clock: now,
+	})
+	if err := messages.SetupWithManager(mgr); err != nil {
+		return err
 	}
 	return p.assembleApplications(options, application.Options{
 		Client: mgr.GetClient(), Metadata: inputs, Live: mgr.GetAPIReader(), Registrations: registrations, Queue: p.queue,

@@ -215,6 +215,7 @@ func (r *Reconciler) newCall(s *scope, action lifecycle.Action) lifecycle.Call {
 	switch action {
 	case lifecycle.Exchange, lifecycle.Import, lifecycle.StartDevice, lifecycle.Poll:
 		call.InputHash, call.InputVersion = s.facts.Input.Hash, s.facts.Input.Version
+		call.Login = s.facts.Input.Login
 	default:
 	}
 	return call

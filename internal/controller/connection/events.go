@@ -9,6 +9,7 @@ import (
 	"k8s.io/client-go/tools/events"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/pending"
 )
 
 // Actions of events: what the operator was doing.
@@ -24,7 +25,8 @@ const (
 // changed tells of what a status patch changed, if people should know. A successful refresh is no event.
 func changed(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, before *v1alpha1.OAuthConnectionStatus) {
 	now := &c.Status
-	if last := now.LastAuthorization; last != nil && (before.LastAuthorization == nil || before.LastAuthorization.ID != last.ID) {
+	if last := now.LastAuthorization; last != nil && (before.LastAuthorization == nil || before.LastAuthorization.ID != last.ID ||
+		before.LastAuthorization.Outcome != last.Outcome) {
 		authorizationEnded(recorder, c, last)
 	}
 	scopesMissing(recorder, c, before)
@@ -85,6 +87,30 @@ func authorizationEnded(recorder events.EventRecorder, c *v1alpha1.OAuthConnecti
 		return
 	}
 	recorder.Eventf(c, nil, corev1.EventTypeWarning, last.Reason, actionAuthorize, "the authorization failed: %s", last.Message)
+}
+
+// loginObserved tells of an authorization response that was refused without harm to the login that it belongs to.
+func loginObserved(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, r *pending.Response) {
+	recorder.Eventf(c, nil, corev1.EventTypeWarning, r.Reason, actionAuthorize, "%s", r.Message)
+}
+
+// deauthorizationReported tells that the provider reports the end of the grant.
+func deauthorizationReported(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, kind string) {
+	recorder.Eventf(c, nil, corev1.EventTypeNormal, v1alpha1.EventDeauthorizationReported, actionCheck,
+		"the provider reports %q; that is being verified", kind)
+}
+
+// reportNotVerified warns that the grant may be over.
+func reportNotVerified(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, kind string) {
+	recorder.Eventf(c, nil, corev1.EventTypeWarning, v1alpha1.EventDeauthorizationReported, actionCheck,
+		"the provider reports %q, and nothing can be asked to verify that, so the connection stays as it is; give the application a "+
+			"statusCheck, or set its webhook.unverifiable to Believe", kind)
+}
+
+// reportDropped warns that the questions about a report came to nothing.
+func reportDropped(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, cause string) {
+	recorder.Eventf(c, nil, corev1.EventTypeWarning, v1alpha1.EventDeauthorizationReported, actionCheck,
+		"the provider's report could not be verified, so the connection stays as it is: %s", cause)
 }
 
 // checkToldNothing warns that nothing has shown whether the token works: what status says is not verified.

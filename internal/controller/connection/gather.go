@@ -55,8 +55,12 @@ func (r *Reconciler) gather(ctx context.Context, connection *v1alpha1.OAuthConne
 	if s.facts.Margin, err = lifecycle.ParseMargin(refreshBefore(connection)); err != nil {
 		s.facts.Blocked = &lifecycle.Verdict{Reason: v1alpha1.ReasonInvalidConfiguration, Message: err.Error(), Stalled: true}
 	}
+	s.facts.Person = r.personOf(s)
 	s.facts.Input, err = r.gatherInput(ctx, s)
 	if err != nil {
+		return nil, err
+	}
+	if err := r.gatherMessages(ctx, s); err != nil {
 		return nil, err
 	}
 	r.gatherQuestions(s)
@@ -305,8 +309,7 @@ func (r *Reconciler) noInput(s *scope) lifecycle.Input {
 	if s.facts.GrantType == lifecycle.DeviceCode {
 		return lifecycle.Input{State: lifecycle.InputNone, Hash: deviceInput}
 	}
-	redirect := s.client != nil && s.client.RedirectURL != ""
-	return lifecycle.Input{State: lifecycle.InputNone, NeedsGateway: !redirect}
+	return lifecycle.Input{State: lifecycle.InputNone}
 }
 
 func inputReference(connection *v1alpha1.OAuthConnection) *v1alpha1.SecretKeyReference {

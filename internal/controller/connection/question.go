@@ -30,6 +30,9 @@ func (r *Reconciler) gatherQuestions(s *scope) {
 		return
 	}
 	s.facts.Identifiable = s.identifiable()
+	if webhook := s.profile.Spec.Webhook; webhook != nil {
+		s.facts.BelievesHints = webhook.Unverifiable == v1alpha1.WebhookBelieve
+	}
 	check := s.profile.Spec.StatusCheck
 	if check == nil || check.Type == v1alpha1.StatusCheckNone {
 		return
@@ -63,6 +66,7 @@ func (s *scope) isListed() bool {
 func (r *Reconciler) gatherListing(s *scope, interval time.Duration) (inDoubt bool) {
 	record := s.facts.Record
 	listed, known := r.Census.Get(s.client.Application.UID)
+	s.facts.Lists, s.facts.ListedAt = true, listed.StartedAt
 	fresh := known && !listed.StartedAt.Before(record.GrantedAt())
 	if r.wantsListing(s, known, fresh, interval) {
 		r.RequestListing(s.applicationName())
@@ -91,6 +95,8 @@ func (r *Reconciler) wantsListing(s *scope, known, fresh bool, interval time.Dur
 	case s.facts.Suspended || s.facts.Blocked != nil:
 		return false
 	case s.facts.RefreshRequest != record.RefreshRequest:
+		return true
+	case record.Hint != nil && !s.facts.ListedAt.After(record.Hint.At):
 		return true
 	case known:
 		return !fresh
@@ -226,6 +232,7 @@ func (r *Reconciler) check(ctx context.Context, s *scope, transport http.RoundTr
 		if told, _ := r.checkTold.Swap(s.facts.UID, causeOf(err)); told != causeOf(err) {
 			checkToldNothing(r.Recorder, s.connection, err.Error())
 		}
+		record, news = r.stillUnverified(s, err)
 	} else {
 		r.checkTold.Delete(s.facts.UID)
 		record, news = lifecycle.Checked(record, works, message, s.facts, r.Clock.Now())
@@ -243,6 +250,22 @@ func (r *Reconciler) check(ctx context.Context, s *scope, transport http.RoundTr
 		r.checked.Delete(s.facts.UID) // What it told is lost: it is asked again, and not only after the interval.
 	}
 	return err
+}
+
+// stillUnverified puts the next attempt to verify a report of the provider's off; after many it is dropped.
+func (r *Reconciler) stillUnverified(s *scope, cause error) (record *lifecycle.Record, news bool) {
+	if s.entry.Record.Hint == nil {
+		return s.entry.Record, false
+	}
+	var retryAfter time.Duration
+	if failure, ok := errors.AsType[*oauth.Error](cause); ok {
+		retryAfter = failure.RetryAfter
+	}
+	record, dropped := lifecycle.Unverified(s.entry.Record, retryAfter, r.Clock.Now())
+	if dropped {
+		reportDropped(r.Recorder, s.connection, cause.Error())
+	}
+	return record, true
 }
 
 func (r *Reconciler) ask(ctx context.Context, s *scope, transport http.RoundTripper) (works bool, message string, err error) {

@@ -78,6 +78,10 @@ type Options struct {
 	Metrics        Metrics
 	Clock          clock.PassiveClock
 
+	// Namespace is the operator's own, where messages of the gateway arrive.
+	Namespace string
+	// ExternalURL is the gateway's public address without a slash at its end; empty: there is no gateway.
+	ExternalURL string
 	// Process names this process in marks.
 	Process string
 	// StartedAt is when this process started.
@@ -189,6 +193,9 @@ func (r *Reconciler) reconcile(ctx context.Context, connection *v1alpha1.OAuthCo
 	if err := r.report(ctx, s, publication); err != nil {
 		return ctrl.Result{}, err
 	}
+	if err := r.settleMessages(ctx, s); err != nil {
+		return ctrl.Result{}, err
+	}
 	if publishErr != nil {
 		return ctrl.Result{}, publishErr
 	}
@@ -198,6 +205,9 @@ func (r *Reconciler) reconcile(ctx context.Context, connection *v1alpha1.OAuthCo
 // resultOf says when to look again: what changes by itself is time alone.
 func (r *Reconciler) resultOf(s *scope, decision lifecycle.Decision) reconcile.Result {
 	at := lifecycle.WakeAt(s.facts, decision, s.now)
+	if expiry := linkExpiry(s.connection); !expiry.IsZero() && (at.IsZero() || expiry.Before(at)) {
+		at = expiry
+	}
 	if at.IsZero() {
 		return reconcile.Result{}
 	}
@@ -241,6 +251,13 @@ func (r *Reconciler) act(ctx context.Context, s *scope, decision lifecycle.Decis
 		return r.write(ctx, s, lifecycle.Settled(s.entry.Record, s.now))
 	case lifecycle.Observe:
 		return r.write(ctx, s, lifecycle.Observed(s.entry.Record, *s.facts.Listed))
+	case lifecycle.Conclude:
+		return r.conclude(ctx, s)
+	case lifecycle.Heed:
+		deauthorizationReported(r.Recorder, s.connection, s.facts.Reported.Type)
+		return r.write(ctx, s, lifecycle.Heeded(s.entry.Record, *s.facts.Reported))
+	case lifecycle.Judge:
+		return r.judgeReport(ctx, s)
 	default:
 		r.submit(s, decision)
 	}
@@ -258,6 +275,25 @@ func (r *Reconciler) write(ctx context.Context, s *scope, next *lifecycle.Record
 	r.waker.wake(s.name)
 	r.wakeDependents(ctx, s.name)
 	return nil
+}
+
+// conclude writes down how a login ended without a call. Nobody may have called anybody for this connection yet.
+func (r *Reconciler) conclude(ctx context.Context, s *scope) error {
+	answer := s.facts.Conclusion(s.now)
+	if answer == nil || (s.entry == nil && s.client == nil) {
+		return nil // Without a client there is no record to write it into; see inbox for what becomes of the message.
+	}
+	return r.write(ctx, s, lifecycle.Concluded(s.record(), *answer, s.facts.Input, s.now))
+}
+
+// judgeReport decides about a report of the provider's that nobody can be asked about.
+func (r *Reconciler) judgeReport(ctx context.Context, s *scope) error {
+	held, kind := s.facts.Record.Held() && !s.facts.Record.Gone(), s.facts.Record.Hint.Type
+	next, believed := lifecycle.Judged(s.entry.Record, s.facts, s.now)
+	if held && !believed {
+		reportNotVerified(r.Recorder, s.connection, kind)
+	}
+	return r.write(ctx, s, next)
 }
 
 // verifyMark reads the record live: a mark that is still the same after the time for it has passed was left by a

@@ -146,6 +146,7 @@ func (r *Reconciler) keepFormer(ctx context.Context, s *scope, desired publish.D
 func (r *Reconciler) report(ctx context.Context, s *scope, publication lifecycle.Publication) error {
 	summary := lifecycle.Describe(s.facts, publication, s.now)
 	status := statusOf(s, summary, publication)
+	status.AuthorizationURL = r.link(s, status, summary.AwaitsPerson)
 	return r.patchStatus(ctx, s, status, func(before *v1alpha1.OAuthConnectionStatus) {
 		changed(r.Recorder, s.connection, before)
 	})
@@ -193,7 +194,7 @@ func statusOf(s *scope, summary lifecycle.Summary, publication lifecycle.Publica
 	status.ObservedGeneration = s.connection.Generation
 	status.NextRefreshAt = timeOf(summary.NextRefreshAt)
 	status.Failure = failureOf(summary.Failure)
-	status.AuthorizationURL, status.DeviceAuthorization = "", deviceOf(s)
+	status.DeviceAuthorization = deviceOf(s)
 	switch {
 	case publication.Current:
 		status.SecretName = publication.Name

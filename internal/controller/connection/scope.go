@@ -36,6 +36,8 @@ type scope struct {
 	entry *grant.Entry
 	input input
 	facts lifecycle.Facts
+	// messages are those of the gateway that were not emptied yet, oldest first.
+	messages []*message
 }
 
 // input is the code or refresh token of the spec, when it had to be read.

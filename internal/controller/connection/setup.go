@@ -30,6 +30,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/controller/application"
 	"github.com/oauth-operator/oauth-operator/internal/grant"
+	"github.com/oauth-operator/oauth-operator/internal/pending"
 )
 
 // indexBySecret finds connections by the Secrets of their namespace that they read or write.
@@ -70,6 +71,9 @@ func RegisterIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	if err := indexer.IndexField(ctx, &v1alpha1.OAuthConnection{}, indexBySecret, indexSecrets); err != nil {
 		return fmt.Errorf("index connections by Secret: %w", err)
 	}
+	if err := indexer.IndexField(ctx, &corev1.Secret{}, indexByMessage, indexMessages); err != nil {
+		return fmt.Errorf("index messages by connection: %w", err)
+	}
 	if err := indexer.IndexField(ctx, &v1alpha1.OAuthConnection{}, indexByConnection, indexSources); err != nil {
 		return fmt.Errorf("index connections by source: %w", err)
 	}
@@ -86,6 +90,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, inputs cache.Cache) erro
 		For(&v1alpha1.OAuthConnection{}, builder.WithPredicates(relevant())).
 		Watches(&v1alpha1.OAuthApplication{}, handler.EnqueueRequestsFromMapFunc(r.ofApplication), builder.WithPredicates(usable())).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofOwnSecret), builder.WithPredicates(r.news())).
+		Watches(&corev1.Secret{}, messageHandler()).
 		WatchesRawSource(source.Kind(inputs, secretMeta, r.inputHandler())).
 		WatchesRawSource(source.Kind(inputs, namespaceMeta, handler.TypedEnqueueRequestsFromMapFunc(r.ofNamespace), labelsChanged())).
 		WatchesRawSource(source.Func(r.waker.start)).
@@ -168,6 +173,8 @@ func (r *Reconciler) ofOwnSecret(ctx context.Context, object client.Object) []re
 	case v1alpha1.RecordGrant:
 		of := object.GetAnnotations()[grant.AnnotationConnection]
 		return append(requestFor(of), r.dependents(ctx, of)...)
+	case v1alpha1.RecordPending, v1alpha1.RecordKeys:
+		return nil // See messageHandler.
 	case v1alpha1.RecordClient:
 		return r.list(ctx, client.MatchingFields{application.IndexConnectionsByApplication: object.GetAnnotations()[grant.AnnotationApplication]})
 	}
@@ -246,6 +253,21 @@ func (r *Reconciler) inputHandler() handler.TypedEventHandler[*metav1.PartialObj
 		},
 		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[*metav1.PartialObjectMetadata], q queue) {
 			enqueue(ctx, e.Object, q, 0)
+		},
+	}
+}
+
+// messageHandler wakes the connections that the gateway has left a message for, ahead of all others: a person waits.
+func messageHandler() handler.EventHandler {
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			secret, ok := e.Object.(*corev1.Secret)
+			if !ok || !pending.Is(secret) || pending.Emptied(secret) {
+				return
+			}
+			for _, request := range requestFor(secret.Annotations[pending.AnnotationConnection]) {
+				add(q, request.NamespacedName, priorityCode)
+			}
 		},
 	}
 }

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connection
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/lifecycle"
+	"github.com/oauth-operator/oauth-operator/internal/pending"
+)
+
+// indexByMessage finds the messages of the gateway that are about a connection (namespace/name).
+const indexByMessage = "connection.message"
+
+func indexMessages(object client.Object) []string {
+	secret, ok := object.(*corev1.Secret)
+	if !ok || !pending.Is(secret) || pending.Emptied(secret) {
+		return nil
+	}
+	return []string{secret.Annotations[pending.AnnotationConnection]}
+}
+
+// message is one of the gateway's, as it is stored.
+type message struct {
+	secret *corev1.Secret
+	pending.Message
+	// taken : the record says all that the message said, or it says nothing.
+	taken bool
+}
+
+// gatherMessages reads what the gateway has left for the connection, oldest first, and goes on with the first login and
+// the first report that the record does not know yet.
+func (r *Reconciler) gatherMessages(ctx context.Context, s *scope) error {
+	var list corev1.SecretList
+	err := r.Client.List(ctx, &list, client.InNamespace(r.Namespace), client.MatchingFields{indexByMessage: s.name.String()})
+	if err != nil {
+		return fmt.Errorf("list messages of the gateway: %w", err)
+	}
+	for i := range list.Items {
+		secret := &list.Items[i]
+		if secret.Annotations[pending.AnnotationConnectionUID] != s.facts.UID {
+			continue // For an earlier one of this name.
+		}
+		m := &message{secret: secret}
+		if m.Message, err = pending.Decode(secret); err != nil {
+			s.log.Error(err, "a message to the controller cannot be read and is dropped", "secret", secret.Name)
+			m.taken = true
+		}
+		s.messages = append(s.messages, m)
+	}
+	slices.SortFunc(s.messages, func(a, b *message) int {
+		return cmp.Or(a.ReceivedAt.Compare(b.ReceivedAt), cmp.Compare(a.secret.Name, b.secret.Name))
+	})
+	for _, m := range s.messages {
+		switch {
+		case m.taken:
+		case m.Response != nil:
+			s.considerResponse(m)
+		case m.Hint != nil && s.facts.Reported == nil:
+			hint := lifecycle.Hint{ID: m.Hint.ID, Type: m.Hint.EventType, At: m.Hint.At}
+			s.facts.Reported = &hint
+		}
+	}
+	return nil
+}
+
+// considerResponse goes on with a login, if it is the first one that has not ended.
+func (s *scope) considerResponse(m *message) {
+	r := m.Response
+	switch {
+	case observation(r.Reason), s.ended(m):
+	case s.facts.Answer != nil || s.facts.Input.Login != "": // One after the other.
+	case r.Generation > s.connection.Generation: // Our view of the connection is behind.
+	case r.Generation != s.connection.Generation, s.application != nil && s.application.UID != m.ApplicationUID:
+		s.facts.Answer = &lifecycle.Answer{
+			Login: r.Login, Reason: v1alpha1.ReasonConnectionChanged,
+			Message: "the connection or its application changed while a person was at the provider; nothing was stored",
+		}
+	case r.Reason != "":
+		s.facts.Answer = &lifecycle.Answer{Login: r.Login, Reason: r.Reason, Message: r.Message}
+	default:
+		s.considerCode(m)
+	}
+}
+
+// considerCode takes a person's code as the input, unless what came with it cannot be used.
+func (s *scope) considerCode(m *message) {
+	r := m.Response
+	if s.profile != nil {
+		if err := s.profile.CheckCaptured(r.Captured); err != nil {
+			s.facts.Answer = &lifecycle.Answer{Login: r.Login, Reason: v1alpha1.ReasonAuthorizationFailed, Message: err.Error()}
+			return
+		}
+	}
+	s.input = input{value: r.Code, verifier: r.Verifier, redirectURL: r.RedirectURL, captured: r.Captured}
+	s.facts.Input = lifecycle.Input{
+		State: lifecycle.InputPresent, Hash: r.Code.Hash(), Version: "message/" + m.secret.Name,
+		Login: r.Login, ReceivedAt: m.ReceivedAt,
+	}
+}
+
+// observation tells of what is worth an event and changes nothing: the login itself goes on, or has ended before.
+func observation(reason string) bool {
+	return reason == v1alpha1.ReasonWrongBrowser || reason == v1alpha1.ReasonResponseReplayed
+}
+
+// ended tells that the record says how a login has ended, or holds what it brought. A code that was used is never used
+// again, whatever has become of it.
+func (s *scope) ended(m *message) bool {
+	r := s.facts.Record
+	if r == nil {
+		return false
+	}
+	return (r.Authorization != nil && r.Authorization.ID == m.Response.Login) ||
+		(r.Candidate != nil && r.Candidate.Call == m.Response.Login) ||
+		(!m.Response.Code.IsEmpty() && r.HasSpent(m.Response.Code.Hash()))
+}
+
+// settleMessages empties the messages that the record has taken over.
+func (r *Reconciler) settleMessages(ctx context.Context, s *scope) error {
+	for _, m := range s.messages {
+		switch {
+		case m.taken:
+		case m.Response != nil && observation(m.Response.Reason):
+			loginObserved(r.Recorder, s.connection, m.Response)
+		case m.Response != nil && !s.ended(m):
+			continue
+		case m.Hint != nil && s.facts.Heeds(m.Hint.ID, m.Hint.At):
+			continue
+		}
+		if err := r.empty(ctx, m.secret); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// empty takes what a message said out of it. Its name stays taken, so that what it came from cannot be replayed.
+func (r *Reconciler) empty(ctx context.Context, secret *corev1.Secret) error {
+	next := secret.DeepCopy()
+	next.Data = nil
+	if err := r.Client.Update(ctx, next); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("empty message %s: %w", secret.Name, err)
+	}
+	return nil
+}
