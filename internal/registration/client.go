@@ -37,6 +37,8 @@ type Client struct {
 	Certificate sensitive.String
 	// Secrets are the values that headers and parameters take from Secrets, by provider.SecretKey.
 	Secrets map[string]sensitive.String
+	// Webhook is the secret that signs the provider's events; nil: it was not looked for.
+	Webhook *Webhook
 	// RedirectURL is the spec's, else the gateway's; empty when there is neither.
 	RedirectURL string
 	// CA holds the only certificates to trust (PEM); nil means the system's.
@@ -59,6 +61,16 @@ type Application struct {
 	Namespace string    `json:"namespace"`
 	Name      string    `json:"name"`
 	UID       types.UID `json:"uid"`
+}
+
+// Webhook is what was found of the secret that signs a provider's events. A client without it is complete.
+type Webhook struct {
+	// From is the key of a Secret that was looked for, by provider.SecretKey.
+	From string
+	// Secret is its value; empty when there is none that can be used.
+	Secret sensitive.String
+	// Unusable : there is a value, and it cannot be used.
+	Unusable bool
 }
 
 // Limits bound the calls to a provider, counted over all connections of the application.
@@ -115,6 +127,25 @@ func (c *Client) Issuer() string {
 	return c.Discovery.Metadata.Issuer
 }
 
+// WebhookSecret returns the secret that signs the provider's events. ok is false while there is no webhook, or no secret for it.
+func (c *Client) WebhookSecret() (secret sensitive.String, ok bool) {
+	if c.Spec.Webhook == nil || c.Webhook == nil || c.Webhook.Secret.IsEmpty() {
+		return sensitive.String{}, false
+	}
+	return c.Webhook.Secret, true
+}
+
+// RequiresPAR tells whether the provider's discovery document demands pushed authorization requests (RFC 9126, section 5).
+func (c *Client) RequiresPAR() bool {
+	return c.Discovery != nil && c.Discovery.Metadata.RequirePushedAuthorizationRequests
+}
+
+// IssuerInResponse tells whether the provider's discovery document announces that authorization responses name the issuer
+// (RFC 9207, section 3).
+func (c *Client) IssuerInResponse() bool {
+	return c.Discovery != nil && c.Discovery.Metadata.AuthorizationResponseIssParameterSupported
+}
+
 // Fingerprint identifies everything that changes requests and how their answers are read: credentials, endpoints, the rest
 // of the effective spec that says so, trust. It is the hexadecimal SHA-256 of them. It belongs into Secrets of the operator
 // only: whoever can guess the other fields could test guesses of a weak client secret against it.
@@ -139,7 +170,7 @@ func (c *Client) asRequested() *v1alpha1.OAuthApplicationSpec {
 	spec.Client.ID, spec.Client.IDSecretRef, spec.Client.SecretRef, spec.CABundle = "", nil, nil, nil
 	spec.RedirectURL = ""
 	spec.AllowedNamespaces, spec.AllowedGrantTypes, spec.AllowedHosts = nil, nil, nil
-	spec.Limits, spec.StatusCheck = nil, nil
+	spec.Limits, spec.StatusCheck, spec.Webhook = nil, nil, nil
 	return &spec
 }
 
@@ -169,6 +200,9 @@ func (c *Client) secrets() []sensitive.String {
 	secrets := []sensitive.String{c.OAuth.Secret, c.Key, c.Certificate}
 	for _, value := range c.Secrets {
 		secrets = append(secrets, value)
+	}
+	if c.Webhook != nil {
+		secrets = append(secrets, c.Webhook.Secret)
 	}
 	return secrets
 }

@@ -43,6 +43,7 @@ type document struct {
 	Key                      string                         `json:"key,omitempty"`
 	Certificate              string                         `json:"certificate,omitempty"`
 	Secrets                  map[string]string              `json:"secrets,omitempty"`
+	Webhook                  *storedWebhook                 `json:"webhook,omitempty"`
 	RedirectURL              string                         `json:"redirectURL,omitempty"`
 	CA                       []byte                         `json:"ca,omitempty"`
 	Limits                   Limits                         `json:"limits"`
@@ -56,6 +57,12 @@ type document struct {
 	Parameters     []storedParameter `json:"parameters,omitempty"`
 	ScopeSeparator string            `json:"scopeSeparator,omitempty"`
 	Scopes         []string          `json:"scopes,omitempty"`
+}
+
+type storedWebhook struct {
+	From     string `json:"from"`
+	Secret   string `json:"secret,omitempty"`
+	Unusable bool   `json:"unusable,omitempty"`
 }
 
 type storedEndpoints struct {
@@ -84,6 +91,7 @@ type storedDiscovery struct {
 	RevocationAuthMethods       []string  `json:"revocation_endpoint_auth_methods_supported,omitempty"`
 	CodeChallengeMethods        []string  `json:"code_challenge_methods_supported,omitempty"`
 	IssParameter                bool      `json:"authorization_response_iss_parameter_supported,omitempty"`
+	RequirePAR                  bool      `json:"require_pushed_authorization_requests,omitempty"`
 }
 
 // aliases are of RFC 8705, section 5.
@@ -113,6 +121,9 @@ func encode(c *Client, namespace string) (*corev1.Secret, error) {
 	}
 	for name, value := range c.Secrets {
 		stored.Secrets[name] = value.Reveal()
+	}
+	if c.Webhook != nil {
+		stored.Webhook = &storedWebhook{From: c.Webhook.From, Secret: c.Webhook.Secret.Reveal(), Unusable: c.Webhook.Unusable}
 	}
 	stored.describe(c)
 	for lane, pause := range c.Pauses {
@@ -173,6 +184,9 @@ func decode(secret *corev1.Secret) (*Client, error) {
 	}
 	for name, value := range stored.Secrets {
 		c.setSecret(name, value)
+	}
+	if w := stored.Webhook; w != nil {
+		c.Webhook = &Webhook{From: w.From, Secret: sensitive.New(w.Secret), Unusable: w.Unusable}
 	}
 	if c.Spec == nil {
 		c.Spec = stored.formerSpec(c)
@@ -263,6 +277,7 @@ func storeDiscovery(discovery *Discovery) *storedDiscovery {
 		RevocationAuthMethods: metadata.RevocationEndpointAuthMethodsSupported,
 		CodeChallengeMethods:  metadata.CodeChallengeMethodsSupported,
 		IssParameter:          metadata.AuthorizationResponseIssParameterSupported,
+		RequirePAR:            metadata.RequirePushedAuthorizationRequests,
 	}
 }
 
@@ -286,6 +301,7 @@ func (d *storedDiscovery) load() *Discovery {
 		RevocationEndpointAuthMethodsSupported:     d.RevocationAuthMethods,
 		CodeChallengeMethodsSupported:              d.CodeChallengeMethods,
 		AuthorizationResponseIssParameterSupported: d.IssParameter,
+		RequirePushedAuthorizationRequests:         d.RequirePAR,
 	}}
 }
 

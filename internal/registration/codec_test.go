@@ -47,6 +47,10 @@ func sample() *Client {
 				},
 			},
 			StatusCheck: &v1alpha1.StatusCheckSpec{Type: v1alpha1.StatusCheckProbe, Interval: &metav1.Duration{Duration: time.Hour}},
+			Webhook: &v1alpha1.WebhookSpec{
+				WebhookSignature: v1alpha1.WebhookSignature{Scheme: v1alpha1.WebhookStandard},
+				Tolerance:        &metav1.Duration{Duration: time.Minute}, DeauthorizedEvents: []string{"gone"}, ConnectionID: "$.id",
+			},
 		},
 		OAuth: oauth.Client{
 			ID: "crm", Secret: sensitive.New(canary), Authentication: oauth.ClientSecretBasic, Basic: oauth.BasicPlain,
@@ -57,6 +61,7 @@ func sample() *Client {
 		Secrets: map[string]sensitive.String{
 			provider.SecretKey("other", "hidden"): sensitive.New(canary), provider.SecretKey("crm-client", "own"): sensitive.New(canary + " own"),
 		},
+		Webhook:     &Webhook{From: "crm-client/webhook_secret", Secret: sensitive.New(canary + " webhook"), Unusable: true},
 		RedirectURL: "https://gateway/oauth2/callback",
 		CA:          []byte("-----BEGIN CERTIFICATE-----"),
 		Limits:      Limits{RequestsPerSecond: 0.5, MaxConcurrent: 2},
@@ -70,6 +75,7 @@ func sample() *Client {
 			RevocationEndpointAuthMethodsSupported:     []string{"client_secret_post"},
 			CodeChallengeMethodsSupported:              []string{"S256"},
 			AuthorizationResponseIssParameterSupported: true,
+			RequirePushedAuthorizationRequests:         true,
 		}},
 		Sources: []Source{{Kind: KindSecret, Namespace: "platform", Name: "crm-client", UID: "u", ResourceVersion: "12"}},
 		Pauses: map[string]Pause{LaneKey("https://p/token", "refresh_token"): {
@@ -151,6 +157,34 @@ func TestDecodeRefusesWhatItDoesNotKnow(t *testing.T) {
 				t.Errorf("%s: error %v, want one that contains %q", test.reason, err, test.want)
 			}
 		})
+	}
+}
+
+// TestWhatIsKnownForTheGateway: a client of an operator before webhooks has looked for no secret.
+func TestWhatIsKnownForTheGateway(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change      func(*Client)
+		secret      string
+		par, issuer bool
+	}{
+		"all":            {change: func(*Client) {}, secret: canary + " webhook", par: true, issuer: true},
+		"no secret":      {change: func(c *Client) { c.Webhook = &Webhook{From: "x/y"} }, par: true, issuer: true},
+		"not looked for": {change: func(c *Client) { c.Webhook = nil }, par: true, issuer: true},
+		"no webhook":     {change: func(c *Client) { c.Spec.Webhook = nil }, par: true, issuer: true},
+		"no document":    {change: func(c *Client) { c.Discovery = nil }, secret: canary + " webhook"},
+		"an easy document": {change: func(c *Client) {
+			c.Discovery.Metadata.RequirePushedAuthorizationRequests, c.Discovery.Metadata.AuthorizationResponseIssParameterSupported = false, false
+		}, secret: canary + " webhook"},
+	} {
+		c := sample()
+		test.change(c)
+		if secret, ok := c.WebhookSecret(); secret.Reveal() != test.secret || ok != (test.secret != "") {
+			t.Errorf("%s: the webhook's secret is known: %t", name, ok)
+		}
+		if c.RequiresPAR() != test.par || c.IssuerInResponse() != test.issuer {
+			t.Errorf("%s: pushed requests %t, issuer %t", name, c.RequiresPAR(), c.IssuerInResponse())
+		}
 	}
 }
 
@@ -269,6 +303,11 @@ func TestFingerprint(t *testing.T) {
 		"Permission":  {change: spec(func(s *v1alpha1.OAuthApplicationSpec) { s.AllowedNamespaces = &v1alpha1.AllowedNamespaces{} }), same: true},
 		"Limits":      {change: spec(func(s *v1alpha1.OAuthApplicationSpec) { s.Limits = &v1alpha1.Limits{MaxConcurrent: 1} }), same: true},
 		"StatusCheck": {change: spec(func(s *v1alpha1.OAuthApplicationSpec) { s.StatusCheck = nil }), same: true},
+		"WebhookSecret": {change: func(c *Client) {
+			c.Webhook = &Webhook{From: c.Webhook.From, Secret: sensitive.New("x")}
+		}, same: true},
+		"NoWebhookSecret": {change: func(c *Client) { c.Webhook = nil }, same: true},
+		"Webhook":         {change: spec(func(s *v1alpha1.OAuthApplicationSpec) { s.Webhook = nil }), same: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
