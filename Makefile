@@ -25,6 +25,7 @@ GOLANGCI_LINT := $(BIN)/tools/golangci-lint-$(call pinned,hack/tools/golangci-li
 CONTROLPLANE := $(BIN)/controlplane/$(call pinned,hack/controlplane,k8s.io/kubernetes)
 
 TEST_FLAGS ?= -race -timeout 30m
+BROWSER_FLAGS ?=
 BENCH_FLAGS ?= -benchtime 1x -timeout 60m
 IMG ?= oauth-operator:$(VERSION)
 E2E_IMAGE ?= $(IMG)
@@ -109,6 +110,16 @@ test-go: controlplane ## Run the Go tests of both modules with the race detector
 test-unit: ## Run the tests that need no control plane.
 	$(GO) test -race $$($(GO) list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... \
 		| grep -v internal/testenv | cut -d ' ' -f 1)
+
+.PHONY: test-browser
+test-browser: controlplane ## Run the logins in a headless Chromium (needs chromium and npm besides).
+	@hack/browser-tools.sh test/browser
+	cd test && $(GO) test -tags browser -count 1 -timeout 10m $(BROWSER_FLAGS) ./browser
+
+.PHONY: screenshots
+screenshots: controlplane ## Take the pictures of docs/screenshots anew (needs chromium and npm besides).
+	@hack/browser-tools.sh test/browser
+	cd test && $(GO) test -tags browser -count 1 -timeout 10m -run TestPages ./browser -screenshots $(ROOT)/docs/screenshots
 
 .PHONY: test-e2e
 test-e2e: ## Run the real-cluster suite on the cluster of KUBECONFIG (see docs/development.md).

@@ -7,6 +7,8 @@ go 1.26.0
 replace github.com/oauth-operator/oauth-operator => ../
 
 require (
+	github.com/chromedp/cdproto v0.159.0
+	github.com/chromedp/chromedp v0.23.0
 	github.com/fluxcd/cli-utils v1.3.0
 	github.com/go-logr/zapr v1.3.0
 	github.com/go-oauth2/oauth2/v4 v4.5.4
@@ -29,8 +31,6 @@ require (
 )
 
 require (
-	github.com/chromedp/cdproto v0.159.0 // indirect
-	github.com/chromedp/chromedp v0.23.0 // indirect
 	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 	gotest.tools/v3 v3.5.2 // indirect
 )
