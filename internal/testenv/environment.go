@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -47,6 +48,8 @@ type Environment struct {
 	plane   *envtest.Environment
 	manager *controllerManager
 	client  client.Client
+	// applying is held while objects of the installation are applied.
+	applying sync.Mutex
 	// directory holds what is written for the life of the environment.
 	directory string
 }
