@@ -170,25 +170,13 @@ func (e entry) copy() *Client {
 // ForApplication returns the kept clients of all applications that have, or had, this namespace and name: one made anew
 // has another UID than the one before.
 func (s *Store) ForApplication(ctx context.Context, namespace, name string) ([]*Client, error) {
-	var list corev1.SecretList
-	err := s.options.Cached.List(ctx, &list, client.InNamespace(s.options.Namespace),
-		client.MatchingFields{IndexByApplication: namespace + "/" + name}, client.UnsafeDisableDeepCopy)
+	uids, err := s.list(ctx, func(a Application) bool { return a.Namespace == namespace && a.Name == name },
+		client.MatchingFields{IndexByApplication: namespace + "/" + name})
 	if err != nil {
 		return nil, fmt.Errorf("list the kept clients of application %s/%s: %w", namespace, name, err)
 	}
-	listed := map[types.UID]bool{}
-	for i := range list.Items {
-		listed[types.UID(list.Items[i].Labels[v1alpha1.LabelApplicationUID])] = true
-	}
-	s.mu.Lock()
-	for uid, known := range s.newest {
-		if known.client.Application.Namespace == namespace && known.client.Application.Name == name {
-			listed[uid] = true
-		}
-	}
-	s.mu.Unlock()
 	var clients []*Client
-	for uid := range listed {
+	for uid := range uids {
 		kept, err := s.Get(ctx, uid)
 		if apierrors.IsNotFound(err) {
 			continue
@@ -199,6 +187,50 @@ func (s *Store) ForApplication(ctx context.Context, namespace, name string) ([]*
 		clients = append(clients, kept)
 	}
 	return clients, nil
+}
+
+// List returns all kept clients, by the UID of their application. The value is nil for one that cannot be read; errors are
+// those of such clients, and do not keep the others from being returned.
+func (s *Store) List(ctx context.Context) (map[types.UID]*Client, error) {
+	uids, err := s.list(ctx, func(Application) bool { return true }, client.MatchingLabels{v1alpha1.LabelRecord: v1alpha1.RecordClient})
+	if err != nil {
+		return nil, fmt.Errorf("list the kept clients: %w", err)
+	}
+	clients := make(map[types.UID]*Client, len(uids))
+	var unreadable []error
+	for uid := range uids {
+		kept, err := s.Get(ctx, uid)
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			unreadable = append(unreadable, err)
+		}
+		clients[uid] = kept
+	}
+	return clients, errors.Join(unreadable...)
+}
+
+// list returns the UIDs of the applications whose clients the cache shows under option, and of those that are wanted and
+// known here.
+func (s *Store) list(ctx context.Context, want func(Application) bool, option client.ListOption) (map[types.UID]bool, error) {
+	var list corev1.SecretList
+	err := s.options.Cached.List(ctx, &list, client.InNamespace(s.options.Namespace), option, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return nil, err
+	}
+	uids := map[types.UID]bool{}
+	for i := range list.Items {
+		uids[types.UID(list.Items[i].Labels[v1alpha1.LabelApplicationUID])] = true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for uid, known := range s.newest {
+		if want(known.client.Application) {
+			uids[uid] = true
+		}
+	}
+	return uids, nil
 }
 
 // Save creates the kept client or replaces the version that c was read as; c stands for the new version afterwards. It

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -154,6 +155,49 @@ func TestOwnWritesAreReadBeforeTheCacheShowsThem(t *testing.T) {
 	}
 	if kept, err := store.ForApplication(t.Context(), "platform", "crm"); err != nil || len(kept) != 0 {
 		t.Errorf("by application after deletion: %v, %v", kept, err)
+	}
+}
+
+func TestListHoldsAllKeptClients(t *testing.T) {
+	t.Parallel()
+	s, clock := newServer(), newClock()
+	store := newStore(s, clock)
+	list := func() map[types.UID]*Client {
+		t.Helper()
+		all, err := store.List(t.Context())
+		must(t, err)
+		return all
+	}
+	if all := list(); len(all) != 0 {
+		t.Fatalf("%d clients are kept at first", len(all))
+	}
+	must(t, store.Save(t.Context(), unkept()))
+	if all := list(); len(all) != 1 || all["8f0c"] == nil {
+		t.Errorf("before the cache shows it: %v", all)
+	}
+	other := unkept()
+	other.Application.Name, other.Application.UID = "other", "9d1e"
+	must(t, store.Save(t.Context(), other))
+	s.sync(t)
+	store = newStore(s, clock) // After a restart nothing is known but what the cache shows.
+	if all := list(); len(all) != 2 || all["8f0c"].Application.Name != "crm" || all["9d1e"].Application.Name != "other" {
+		t.Errorf("want both clients, got %v", all)
+	}
+	must(t, store.Delete(t.Context(), mustGet(t, store)))
+	if all := list(); len(all) != 1 || all["9d1e"] == nil {
+		t.Errorf("after a deletion that the cache does not show: %v", all)
+	}
+
+	broken := &corev1.Secret{}
+	must(t, s.WithWatch.Get(t.Context(), client.ObjectKey{Namespace: "system", Name: SecretName("9d1e")}, broken))
+	broken.Data = map[string][]byte{"client.json": []byte("broken")}
+	must(t, s.Update(t.Context(), broken))
+	must(t, store.Save(t.Context(), unkept()))
+	s.sync(t)
+	all, err := newStore(s, clock).List(t.Context())
+	unread, listed := all["9d1e"]
+	if err == nil || len(all) != 2 || all["8f0c"] == nil || !listed || unread != nil {
+		t.Errorf("with one that cannot be read: %v and %v, want the other one, a nil and an error", all, err)
 	}
 }
 
