@@ -56,6 +56,13 @@ type responses struct {
 	// Refused is the answer to a dead code or refresh token, WrongClient to a wrong client secret.
 	Refused     refusedAnswer `json:"refused"`
 	WrongClient refusedAnswer `json:"wrongClient"`
+	// Events are what the provider sends to a webhook.
+	Events []event `json:"events"`
+}
+
+type event struct {
+	Headers map[string]string `json:"headers"`
+	Body    json.RawMessage   `json:"body"`
 }
 
 type refusedAnswer struct {
@@ -206,6 +213,7 @@ func (g *golden) life() {
 	g.statusCheck()
 	g.device()
 	g.revoke()
+	g.webhook()
 }
 
 func (g *golden) title(text string) { fmt.Fprintf(&g.out, "=== %s\n", text) }
@@ -442,6 +450,42 @@ func (g *golden) revoke() {
 		request, err := g.profile.Revocation(kind, token, g.values())
 		g.must(err)
 		g.must(g.caller().Revoke(context.Background(), g.wire(http.StatusOK, nil, true), request))
+	}
+}
+
+// webhook reads realistic events by the preset's paths. Their signatures are others' to check.
+func (g *golden) webhook() {
+	g.title("webhook")
+	webhook := g.profile.Spec.Webhook
+	if webhook == nil {
+		g.line("none")
+		return
+	}
+	if len(g.answers.Events) == 0 {
+		g.t.Fatal("the preset has a webhook, and the responses have no events")
+	}
+	for _, signature := range append([]v1alpha1.WebhookSignature{webhook.WebhookSignature}, webhook.Alternatives...) {
+		written, err := json.Marshal(signature)
+		g.must(err)
+		g.line("signature: %s", written)
+	}
+	secret, _ := provider.WebhookSecret(g.profile.Spec)
+	g.line("secret: %s", provider.SecretKey(secret.Name, secret.Key))
+	path := string(webhook.EventType)
+	if path == "" {
+		path = "$.type"
+	}
+	for _, event := range g.answers.Events {
+		body := oauth.ParseResource(event.Body)
+		kind := body.Text(path)
+		if webhook.EventTypeHeader != "" {
+			kind = event.Headers[webhook.EventTypeHeader]
+		}
+		g.line("event %q: deauthorized %t, connection %q, subject %q", kind,
+			slices.Contains(webhook.DeauthorizedEvents, kind), body.Text(string(webhook.ConnectionID)), body.Text(string(webhook.Subject)))
+		if challenge := webhook.Challenge; challenge != nil && kind == challenge.EventType {
+			g.line("challenge: %q", body.Text(string(challenge.Value)))
+		}
 	}
 }
 

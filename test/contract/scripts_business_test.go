@@ -266,7 +266,7 @@ func money() []script {
 			}},
 			checked: true,
 			expect: expectation{
-				lifetime: seconds(3600), refreshLifetime: 90 * day, scopes: []string{"read_orders", "read_products"},
+				lifetime: seconds(3600), refreshLifetime: 90 * day, scopes: []string{"read_orders", "read_products"}, subject: "1",
 				usePath: "/shop.json", useAddress: "acme.myshopify.com/admin/api/2026-07/shop.json",
 			},
 		},
