@@ -3,8 +3,8 @@
 //go:build e2e
 
 // Package e2e installs the operator on a real cluster and shows there what only a kubelet can: that pods run restricted,
-// that a mounted token changes under a running workload, that a controller's death is survived, and that an
-// uninstallation leaves nothing. It needs KUBECONFIG and two images; see docs/development.md.
+// that a mounted token changes under a running workload, that a controller's death is survived, that people and providers
+// reach the gateway, and that an uninstallation leaves nothing. It needs KUBECONFIG and two images; see docs/development.md.
 package e2e
 
 import (
@@ -27,6 +27,8 @@ func TestOperator(t *testing.T) {
 		{"ControllerKilled", s.controllerKilled},
 		{"LeaderHandsOver", s.leaderHandsOver},
 		{"MetricsNeedRole", s.metricsNeedRole},
+		{"PersonConnects", s.personConnects},
+		{"WebhookEndsConnection", s.webhookEndsConnection},
 		{"DeletionRevokes", s.deletionRevokes},
 		{"NamespaceDeletionRevokes", s.namespaceDeletionRevokes},
 		{"NothingLeaks", s.nothingLeaks},

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -40,13 +41,17 @@ import (
 const controllerName = "oauth-operator-controller"
 
 func (s *suite) install(t *testing.T) {
-	s.manifest = build(t, "overlay", "oauth-operator", s.image)
+	s.manifest = s.withCertificate(t, build(t, "overlay", "oauth-operator", s.image))
 	start := time.Now()
 	s.apply(t, s.manifest)
 	applied := time.Now()
 	s.waitDeployment(t, testenv.OperatorNamespace, controllerName, 1)
 	t.Logf("applied in %s, available %s later", applied.Sub(start).Round(time.Millisecond), time.Since(applied).Round(time.Millisecond))
+	// They need the keys that the controller writes, and the kubelet brings.
+	s.waitDeployment(t, testenv.OperatorNamespace, gatewayName, gateways)
+	t.Logf("the gateway is available %s after it was applied", time.Since(applied).Round(time.Millisecond))
 	s.warnings.none(t)
+	s.policyIsSound(t)
 }
 
 // apply applies objects on the server's side, as kubectl does: unknown fields are refused.
@@ -132,12 +137,36 @@ func (s *suite) waitDeployment(t *testing.T, namespace, name string, replicas in
 	})
 }
 
+// policyIsSound wants the API server to find nothing to say about the types in the policy's expressions.
+func (s *suite) policyIsSound(t *testing.T) {
+	t.Helper()
+	testenv.Eventually(t, patience, func() error {
+		policy := &admissionregistrationv1.ValidatingAdmissionPolicy{}
+		if err := s.client.Get(context.Background(), types.NamespacedName{Name: "oauth-operator-messages"}, policy); err != nil {
+			return err
+		}
+		if policy.Status.ObservedGeneration < policy.Generation {
+			return errors.New("the expressions of the policy have not been checked")
+		}
+		if policy.Status.TypeChecking == nil {
+			return nil
+		}
+		for _, warning := range policy.Status.TypeChecking.ExpressionWarnings {
+			t.Fatalf("%s: %s", warning.FieldRef, warning.Warning)
+		}
+		return nil
+	})
+}
+
 // controllers returns the controller's pods that are not on their way out.
-func (s *suite) controllers(t *testing.T) []corev1.Pod {
+func (s *suite) controllers(t *testing.T) []corev1.Pod { return s.podsOf(t, "controller") }
+
+// podsOf returns the pods of a component that are not on their way out.
+func (s *suite) podsOf(t *testing.T, component string) []corev1.Pod {
 	t.Helper()
 	pods := &corev1.PodList{}
 	err := s.client.List(t.Context(), pods, client.InNamespace(testenv.OperatorNamespace),
-		client.MatchingLabels{"app.kubernetes.io/name": "oauth-operator", "app.kubernetes.io/component": "controller"})
+		client.MatchingLabels{"app.kubernetes.io/name": "oauth-operator", "app.kubernetes.io/component": component})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,24 +174,20 @@ func (s *suite) controllers(t *testing.T) []corev1.Pod {
 }
 
 func (s *suite) podsAreRestricted(t *testing.T) {
-	pods := s.controllers(t)
-	if len(pods) != 1 {
-		t.Fatalf("got %d controllers, want 1", len(pods))
-	}
-	for _, container := range pods[0].Status.ContainerStatuses {
-		if container.RestartCount != 0 {
-			t.Errorf("container %s was restarted %d times", container.Name, container.RestartCount)
+	for _, component := range []struct {
+		name, account string
+		pods          int
+	}{
+		{"controller", testenv.ControllerServiceAccount, 1},
+		{"gateway", testenv.GatewayServiceAccount, gateways},
+	} {
+		pods := s.podsOf(t, component.name)
+		if len(pods) != component.pods {
+			t.Fatalf("%s has %d pods, want %d", component.name, len(pods), component.pods)
 		}
-		if user := container.User; user != nil && user.Linux != nil && user.Linux.UID == 0 {
-			t.Errorf("container %s runs as root", container.Name)
+		for _, pod := range pods {
+			podIsRestricted(t, &pod, component.account)
 		}
-	}
-	if pods[0].Spec.ServiceAccountName != testenv.ControllerServiceAccount {
-		t.Errorf("it runs as ServiceAccount %s", pods[0].Spec.ServiceAccountName)
-	}
-	readOnly := pods[0].Spec.Containers[0].SecurityContext.ReadOnlyRootFilesystem
-	if readOnly == nil || !*readOnly {
-		t.Error("its root file system can be written")
 	}
 	privileged := restrictedPod(testenv.OperatorNamespace, "privileged", s.tools)
 	privileged.Spec.Containers[0].SecurityContext.Privileged = new(true)
@@ -173,6 +198,26 @@ func (s *suite) podsAreRestricted(t *testing.T) {
 	restricted := restrictedPod(testenv.OperatorNamespace, "restricted", s.tools)
 	if err := s.client.Create(t.Context(), restricted, client.DryRunAll); err != nil {
 		t.Errorf("the operator's namespace refuses a restricted pod: %v", err)
+	}
+}
+
+// podIsRestricted looks at a pod as it runs.
+func podIsRestricted(t *testing.T, pod *corev1.Pod, account string) {
+	t.Helper()
+	for _, container := range pod.Status.ContainerStatuses {
+		if container.RestartCount != 0 {
+			t.Errorf("%s: container %s was restarted %d times", pod.Name, container.Name, container.RestartCount)
+		}
+		if user := container.User; user != nil && user.Linux != nil && user.Linux.UID == 0 {
+			t.Errorf("%s: container %s runs as root", pod.Name, container.Name)
+		}
+	}
+	if pod.Spec.ServiceAccountName != account {
+		t.Errorf("%s runs as ServiceAccount %s", pod.Name, pod.Spec.ServiceAccountName)
+	}
+	readOnly := pod.Spec.Containers[0].SecurityContext.ReadOnlyRootFilesystem
+	if readOnly == nil || !*readOnly {
+		t.Errorf("%s: its root file system can be written", pod.Name)
 	}
 }
 
@@ -197,7 +242,7 @@ func (s *suite) uninstall(ctx context.Context) error {
 }
 
 // removeKinds deletes every object of both kinds, all at once, and waits for the last finalizer. No Secret of the
-// operator's own is left then.
+// operator's own is left then that holds anything of a grant or a client.
 func (s *suite) removeKinds(ctx context.Context) error {
 	if err := s.forEachObject(ctx, func(object client.Object) error {
 		return client.IgnoreNotFound(s.client.Delete(ctx, object))
@@ -215,10 +260,25 @@ func (s *suite) removeKinds(ctx context.Context) error {
 			return err
 		}
 		for _, secret := range secrets.Items {
-			left = append(left, fmt.Errorf("Secret %s/%s is left", secret.Namespace, secret.Name))
+			if !staysUntilTheEnd(&secret) {
+				left = append(left, fmt.Errorf("Secret %s/%s is left", secret.Namespace, secret.Name))
+			}
 		}
 		return errors.Join(append(left, err)...)
 	})
+}
+
+// staysUntilTheEnd tells of the Secrets of an installation that go with its namespace: keys, the certificate, and messages that
+// were taken.
+func staysUntilTheEnd(secret *corev1.Secret) bool {
+	switch secret.Type {
+	case v1alpha1.SecretTypeKeys, corev1.SecretTypeTLS:
+		return true
+	case v1alpha1.SecretTypePending:
+		return len(secret.Data) == 0
+	default:
+		return false
+	}
 }
 
 // forEachObject calls a function for every object of both kinds. Where the kinds are not there, there are none.

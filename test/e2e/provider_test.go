@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/tools/portforward"
 
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/testenv"
 	"github.com/oauth-operator/oauth-operator/test/e2e/report"
 	"github.com/oauth-operator/oauth-operator/test/servers/harness"
@@ -41,7 +42,8 @@ const tokenLifetime = time.Minute
 func (s *suite) startProvider(t *testing.T) {
 	s.createNamespace(t, providerNamespace)
 	server := restrictedPod(providerNamespace, providerName, s.tools,
-		"serve", "--issuer="+providerURL, "--access-token-lifetime="+tokenLifetime.String())
+		"serve", "--issuer="+providerURL, "--access-token-lifetime="+tokenLifetime.String(),
+		"--redirect-url="+gatewayURL+v1alpha1.PathCallback)
 	server.Spec.Containers[0].ReadinessProbe = &corev1.Probe{
 		ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: harness.OpenIDPath, Port: intstr.FromInt32(providerPort)}},
 		PeriodSeconds: 1,
@@ -60,41 +62,57 @@ func (s *suite) startProvider(t *testing.T) {
 // callProvider runs a function with addresses of this machine that lead to the OAuth server and to its report.
 func (s *suite) callProvider(t *testing.T, call func(base, reportBase string) error) {
 	t.Helper()
-	target := s.clientset.CoreV1().RESTClient().Post().Namespace(providerNamespace).
-		Resource("pods").Name(providerName).SubResource("portforward").URL()
+	addresses, end := s.forward(t, providerNamespace, providerName, providerPort, reportPort)
+	defer end()
+	if err := call("http://"+addresses[0], "http://"+addresses[1]); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// forward returns addresses of this machine that lead to ports of a pod, until end is called.
+func (s *suite) forward(t *testing.T, namespace, pod string, ports ...int) (addresses []string, end func()) {
+	t.Helper()
+	target := s.clientset.CoreV1().RESTClient().Post().Namespace(namespace).
+		Resource("pods").Name(pod).SubResource("portforward").URL()
 	dialer, err := portforward.NewSPDYOverWebsocketDialer(target, s.config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ready, done := make(chan struct{}), make(chan error, 1)
-	ports := []string{fmt.Sprintf("0:%d", providerPort), fmt.Sprintf("0:%d", reportPort)}
-	forwarder, err := portforward.NewOnAddressesWithContext(ctx, dialer, []string{"127.0.0.1"}, ports, ready, nil, os.Stderr)
+	var wanted []string
+	for _, port := range ports {
+		wanted = append(wanted, fmt.Sprintf("0:%d", port))
+	}
+	forwarder, err := portforward.NewOnAddressesWithContext(ctx, dialer, []string{"127.0.0.1"}, wanted, ready, nil, os.Stderr)
 	if err != nil {
+		cancel()
 		t.Fatal(err)
 	}
 	go func() {
 		done <- forwarder.ForwardPorts()
 		close(done)
 	}()
-	defer func() {
+	end = func() {
 		cancel()
 		for range done { // Until it has ended; how no longer matters.
 		}
-	}()
+	}
 	select {
 	case <-ready:
 	case err := <-done:
-		t.Fatalf("forward ports to the OAuth server: %v", err)
+		end()
+		t.Fatalf("forward ports to pod %s/%s: %v", namespace, pod, err)
 	}
 	forwarded, err := forwarder.GetPorts()
 	if err != nil {
+		end()
 		t.Fatal(err)
 	}
-	base := func(i int) string { return fmt.Sprintf("http://127.0.0.1:%d", forwarded[i].Local) }
-	if err := call(base(0), base(1)); err != nil {
-		t.Fatal(err)
+	for i := range ports {
+		addresses = append(addresses, fmt.Sprintf("127.0.0.1:%d", forwarded[i].Local))
 	}
+	return addresses, end
 }
 
 // providerClient follows no redirect, as the harness wants it, and keeps no connection beyond its port.
@@ -121,18 +139,10 @@ func (s *suite) newCode(t *testing.T) (code, verifier string) {
 func (s *suite) active(t *testing.T, token string) (active bool) {
 	t.Helper()
 	s.callProvider(t, func(base, _ string) error {
-		form := url.Values{"token": {token}}
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+"/introspect", strings.NewReader(form.Encode()))
-		if err != nil {
-			return err
-		}
-		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		c := harness.DefaultClient()
-		request.SetBasicAuth(c.ID, c.Secret)
 		var answer struct {
 			Active *bool `json:"active"`
 		}
-		if err := fetchJSON(request, &answer); err != nil {
+		if err := fetchJSON(aboutToken(t, base+"/introspect", token), &answer); err != nil {
 			return err
 		}
 		if answer.Active == nil {
@@ -142,6 +152,36 @@ func (s *suite) active(t *testing.T, token string) (active bool) {
 		return nil
 	})
 	return active
+}
+
+// revoke ends a grant at the provider (RFC 7009), as somebody else than the operator.
+func (s *suite) revoke(t *testing.T, token string) {
+	t.Helper()
+	s.callProvider(t, func(base, _ string) error {
+		response, err := providerClient().Do(aboutToken(t, base+"/revoke", token))
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("the revocation endpoint answers %s", response.Status)
+		}
+		return nil
+	})
+}
+
+// aboutToken is the client's request about a token.
+func aboutToken(t *testing.T, target, token string) *http.Request {
+	t.Helper()
+	form := url.Values{"token": {token}}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, target, strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	c := harness.DefaultClient()
+	request.SetBasicAuth(c.ID, c.Secret)
+	return request
 }
 
 // report returns what the OAuth server has seen.

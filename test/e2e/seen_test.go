@@ -75,7 +75,7 @@ func (s *suite) scrapeAs(t *testing.T, name string) string {
 func (s *suite) nothingLeaks(t *testing.T) {
 	s.connect(t, teamNamespace, "canary", sampleApplication())
 	said := map[string]string{"a log of a controller that is gone": strings.Join(s.logs, "\n"), "metrics": s.metrics}
-	for _, pod := range s.controllers(t) {
+	for _, pod := range append(s.controllers(t), s.podsOf(t, "gateway")...) {
 		log, err := s.podLog(t.Context(), pod.Namespace, pod.Name, &corev1.PodLogOptions{})
 		if err != nil {
 			t.Fatal(err)

@@ -6,6 +6,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/x509"
 	"os"
 	"sync"
 	"testing"
@@ -43,10 +44,11 @@ const (
 	providerNamespace   = "e2e-provider"
 	leavingNamespace    = "e2e-leaving"
 	monitoringNamespace = "e2e-monitoring"
+	peopleNamespace     = "e2e-people"
 )
 
 func ownNamespaces() []string {
-	return []string{platformNamespace, teamNamespace, providerNamespace, leavingNamespace, monitoringNamespace}
+	return []string{platformNamespace, teamNamespace, providerNamespace, leavingNamespace, monitoringNamespace, peopleNamespace}
 }
 
 // suite is the cluster and what the steps know of each other.
@@ -59,6 +61,8 @@ type suite struct {
 	image, tools string
 	// manifest is what is installed, in the order of installation.
 	manifest []*unstructured.Unstructured
+	// trusted is the certificate of the gateway.
+	trusted *x509.CertPool
 	// logs of controllers that are gone.
 	logs []string
 	// metrics as they were scraped.

@@ -19,12 +19,15 @@ import (
 
 func serveCommand() *cobra.Command {
 	var options fositeserver.Options
-	var reportAddress string
+	var reportAddress, redirectURL string
 	command := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a fosite authorization server whose user agrees to everything",
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
+			c := harness.DefaultClient()
+			c.RedirectURIs = []string{harness.DefaultRedirectURI, redirectURL}
+			options.Clients = []harness.Client{c}
 			server, err := fositeserver.Start(options)
 			if err != nil {
 				return err
@@ -38,6 +41,7 @@ func serveCommand() *cobra.Command {
 	flags.StringVar(&options.Address, "address", ":8080", "address to listen on")
 	flags.StringVar(&options.Issuer, "issuer", "", "base address that clients know the server by")
 	flags.DurationVar(&options.AccessTokenLifetime, "access-token-lifetime", time.Hour, "lifetime of access tokens")
+	flags.StringVar(&redirectURL, "redirect-url", harness.DefaultRedirectURI, "another redirect URL of the client")
 	flags.StringVar(&reportAddress, "report-address", ":8081", "address of what the suite asks")
 	return command
 }
