@@ -406,6 +406,9 @@ func (f Facts) explain(failure *Failure) string {
 	case f.GrantType == DeviceCode && failure.Terminal && !f.Record.Held():
 		return failure.Message + "; request a new device code (annotation " + v1alpha1.AnnotationRefreshRequestedAt + ")"
 	case failure.Reason == v1alpha1.ReasonExchangeRejected, failure.Reason == v1alpha1.ReasonExchangeOutcomeUnknown:
+		if f.Person == nil {
+			return failure.Message + "; a code is never sent twice: give a new one"
+		}
 		return failure.Message + "; a code is never sent twice: " + f.again()
 	case failure.Terminal && failure.undecided():
 		return fmt.Sprintf("%s; refused %d times, so it is not tried again by itself; the grant is kept: change the application, "+

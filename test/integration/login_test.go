@@ -358,7 +358,9 @@ func loginForMoreScopes(t *testing.T, w *world) {
 	s := w.awaited(t, server)
 	s.login(t, s.response(t, server, "alice"), v1alpha1.AuthorizationSucceeded, "")
 	s.wait(t, isReady, hasNoLink)
-	s.update(t, func(c *v1alpha1.OAuthConnection) { c.Spec.Scopes = []v1alpha1.Scope{"api:read", "api:write", "offline_access"} })
+	s.update(t, func(c *v1alpha1.OAuthConnection) {
+		c.Spec.Scopes = []v1alpha1.Scope{"api:read", "api:write", "offline_access"}
+	})
 	s.wait(t, isReady, hasLink, is(v1alpha1.ConditionScopesGranted, metav1.ConditionFalse))
 	code, verifier, err := server.NewCodeFor("alice", harness.DefaultClient().ID, callbackURL, []string{"api:read", "api:write", "offline_access"}, "")
 	if err != nil {
