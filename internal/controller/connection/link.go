@@ -10,7 +10,6 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/lifecycle"
-	"github.com/oauth-operator/oauth-operator/internal/registration"
 	"github.com/oauth-operator/oauth-operator/internal/ticket"
 )
 
@@ -32,7 +31,7 @@ func (r *Reconciler) personOf(s *scope) *lifecycle.Person {
 	case s.client.Spec.Endpoints.AuthorizationURL == "":
 		return obstacle(v1alpha1.ReasonInvalidConfiguration, "a person has to authorize, but application %s has no "+
 			"endpoints.authorizationURL, and its discovery document names none", s.applicationName())
-	case requiresPAR(s.client):
+	case s.client.RequiresPAR():
 		return obstacle(v1alpha1.ReasonPARRequired, "the provider of application %s demands pushed authorization requests (RFC 9126), "+
 			"which are not supported; if it can be configured not to demand them for this client, do so, or name a Secret with a code "+
 			"in spec.grant.authorizationCode.codeSecretRef", s.applicationName())
@@ -83,8 +82,4 @@ func linkExpiry(connection *v1alpha1.OAuthConnection) time.Time {
 		return time.Time{}
 	}
 	return claims.IssuedAt.Add(ticket.Lifetime)
-}
-
-func requiresPAR(c *registration.Client) bool {
-	return c.Discovery != nil && c.Discovery.Metadata.RequirePushedAuthorizationRequests
 }
