@@ -153,6 +153,26 @@ func TestColoursAreThePalettes(t *testing.T) {
 	}
 }
 
+// TestRulesUseKnownPairs : where a rule sets both, they are a pair.
+func TestRulesUseKnownPairs(t *testing.T) {
+	_, _, rest := palettes(t)
+	known, found := pairs(), 0
+	front, back := regexp.MustCompile(`(?m)^\s*color: var\(--([a-z-]+)\);`), regexp.MustCompile(`(?m)^\s*background: var\(--([a-z-]+)\);`)
+	for _, rule := range regexp.MustCompile(`\{[^{}]*\}`).FindAllString(rest, -1) {
+		f, b := front.FindStringSubmatch(rule), back.FindStringSubmatch(rule)
+		if f == nil || b == nil {
+			continue
+		}
+		found++
+		if _, ok := known[[2]string{f[1], b[1]}]; !ok {
+			t.Errorf("no pair knows of %s on %s", f[1], b[1])
+		}
+	}
+	if found == 0 {
+		t.Error("no rule sets both")
+	}
+}
+
 func TestStylesheetTakesPeopleAsTheyAre(t *testing.T) {
 	rest := stylesheet(t)
 	for _, want := range []string{

@@ -85,6 +85,7 @@ func TestLink(t *testing.T) {
 		{"a script with a line in it", "java\nscript:alert(1)", false},
 		{"data", "data:text/html,<script>alert(1)</script>", false},
 		{"another host without a scheme", "//evil.example", false},
+		{"another host behind three slashes", "///evil.example", false},
 		{"another host, as browsers read it", `/\evil.example`, false},
 		{"another host, with a tab that browsers drop", "/\t/evil.example", false},
 		{"a path that depends on the page's", "connect/a/b", false},

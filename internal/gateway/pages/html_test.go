@@ -207,7 +207,7 @@ func TestPagesNameNothingFromElsewhere(t *testing.T) {
 
 func TestStatus(t *testing.T) {
 	want := map[pages.Kind]int{
-		pages.Success: http.StatusOK, pages.NotNeeded: http.StatusOK, pages.Waiting: http.StatusAccepted,
+		pages.Success: http.StatusOK, pages.Unpublished: http.StatusOK, pages.NotNeeded: http.StatusOK, pages.Waiting: http.StatusAccepted,
 		pages.ControllerAway: http.StatusServiceUnavailable, pages.ServerError: http.StatusInternalServerError,
 		pages.Denied: http.StatusForbidden, pages.WrongBrowser: http.StatusForbidden, pages.FormExpired: http.StatusForbidden,
 		pages.Failed: http.StatusFailedDependency, pages.BadRequest: http.StatusBadRequest,

@@ -11,6 +11,9 @@ type Kind string
 const (
 	// Success : the connection holds a grant.
 	Success Kind = "Success"
+	// Unpublished : the connection holds a grant, but its Secret has no working token yet, for a reason that the login is not to
+	// blame for. Detail says which.
+	Unpublished Kind = "Unpublished"
 	// Waiting : the answer was handed to the controller, and the outcome is not known yet.
 	Waiting Kind = "Waiting"
 	// ControllerAway : the answer was handed over, and nobody has taken it for minutes.
@@ -68,7 +71,7 @@ const (
 // Kinds returns all of them.
 func Kinds() []Kind {
 	return []Kind{
-		Success, Waiting, ControllerAway, Superseded, Denied, Failed, AccountMismatch, Expired, Replayed, WrongBrowser, Changed,
+		Success, Unpublished, Waiting, ControllerAway, Superseded, Denied, Failed, AccountMismatch, Expired, Replayed, WrongBrowser, Changed,
 		Gone, NotNeeded, Suspended, NotReady, LinkInvalid, LinkExpired,
 		FormExpired, TooManyRequests, BadRequest, NotFound, MethodNotAllowed, ServerError,
 	}
@@ -79,7 +82,7 @@ func Kinds() []Kind {
 // as some proxies put pages of their own in the place of those.
 func Status(kind Kind) int {
 	switch kind {
-	case Success, NotNeeded:
+	case Success, Unpublished, NotNeeded:
 		return http.StatusOK
 	case Waiting:
 		return http.StatusAccepted

@@ -122,6 +122,22 @@ func TestNoticeShowsWhoKnowsMore(t *testing.T) {
 	}
 }
 
+func TestTryingAgainNeedsALink(t *testing.T) {
+	p := newPages(t, pages.Branding{})
+	const without = "open the link that you were given"
+	for _, kind := range []pages.Kind{
+		pages.Denied, pages.Failed, pages.AccountMismatch, pages.Expired, pages.Replayed, pages.WrongBrowser, pages.Changed,
+	} {
+		if text := mainText(t, renderNotice(t, p, "", pages.Notice{Kind: kind})); !strings.Contains(text, without) {
+			t.Errorf("%s does not say how to try again", kind)
+		}
+		linked := renderNotice(t, p, "", pages.Notice{Kind: kind, RetryURL: sampleRetry})
+		if strings.Contains(mainText(t, linked), without) || len(read(t, linked).all("a")) != 1 {
+			t.Errorf("%s has a link, and tells of another way", kind)
+		}
+	}
+}
+
 func TestWaitingRefreshes(t *testing.T) {
 	p := newPages(t, pages.Branding{})
 	for _, test := range []struct {

@@ -104,6 +104,8 @@ func noticeSamples() map[string]pages.Notice {
 			Connection: types.NamespacedName{Namespace: "billing", Name: "ci-builds"},
 		}
 		switch kind {
+		case pages.Unpublished:
+			n.Account, n.Detail = "583231", `Secret "ci-builds" exists and is not this connection's; delete it, or set spec.secret.name`
 		case pages.Success:
 			n.Account, n.LogoURL = "583231", sampleLogo
 		case pages.AccountMismatch:

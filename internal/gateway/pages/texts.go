@@ -31,8 +31,8 @@ type words struct {
 	Help, HelpIntro string
 	// Detail is the heading of what the provider or the operator has reported.
 	Detail string
-	// TryAgain and LookAgain are links.
-	TryAgain, LookAgain string
+	// TryAgain and LookAgain are links. NoLink is how to try again where a page has no link for it.
+	TryAgain, LookAgain, NoLink string
 }
 
 func commonWords() words {
@@ -49,6 +49,7 @@ func commonWords() words {
 		Detail:      "Reported, word for word",
 		TryAgain:    "Try again",
 		LookAgain:   "Look again",
+		NoLink:      "To try again, open the link that you were given. If it no longer works, ask the person who sent it for a new one.",
 	}
 }
 
@@ -99,8 +100,8 @@ type noticeText struct {
 	Title, What, Stored string
 	// Next is what to do, one thing each.
 	Next []string
-	// Help shows how the operator of the cluster finds out more.
-	Help bool
+	// Retry says that trying again may help; Help shows how the operator of the cluster finds out more.
+	Retry, Help bool
 }
 
 func noticeTexts() []map[Kind]noticeText {
@@ -115,6 +116,14 @@ func outcomeTexts() map[Kind]noticeText {
 			What:   "{Programs} can now use the access that you have given.",
 			Stored: "Access is renewed by itself. It ends when the connection is deleted, or when you end it in your account at {provider}.",
 			Next:   []string{"You are done. Close this page."},
+		},
+		Unpublished: {
+			Tone:   attention,
+			Title:  "{Provider} is connected, but not in use yet",
+			What:   "The access that you have given was obtained. {Programs} cannot use it yet, for another reason.",
+			Stored: "Access is kept and renewed by itself. You do not have to sign in again.",
+			Next:   []string{"Close this page, and tell the person who sent you the link what it says."},
+			Help:   true,
 		},
 		Waiting: {
 			Tone:   busy,
@@ -159,6 +168,7 @@ func refusalTexts() map[Kind]noticeText {
 				"If you meant to decline, close this page.",
 				"If not, try again and agree at {provider}. Where it does not let you, its administrator may have to allow this application first.",
 			},
+			Retry: true,
 		},
 		Failed: {
 			Tone:   bad,
@@ -169,7 +179,7 @@ func refusalTexts() map[Kind]noticeText {
 				"Try again once: a fault at {provider} may have passed.",
 				"If it fails again, tell the person who sent you the link what this page says.",
 			},
-			Help: true,
+			Retry: true, Help: true,
 		},
 		AccountMismatch: {
 			Tone:   attention,
@@ -180,7 +190,7 @@ func refusalTexts() map[Kind]noticeText {
 				"Try again, and sign in with {account}. If {provider} does not ask which account to use, sign out there first.",
 				"To use the different account for good, ask the person who sent you the link for a new connection.",
 			},
-			Help: true,
+			Retry: true, Help: true,
 		},
 		Expired: {
 			Tone:   attention,
@@ -188,6 +198,7 @@ func refusalTexts() map[Kind]noticeText {
 			What:   "More than ten minutes passed between leaving for {provider} and the end of the sign-in. For your safety, the answer was not used.",
 			Stored: "Nothing was stored, and what there was before has not changed.",
 			Next:   []string{"Try again. You can take up to ten minutes."},
+			Retry:  true,
 		},
 		Replayed: {
 			Tone:   attention,
@@ -196,10 +207,10 @@ func refusalTexts() map[Kind]noticeText {
 			Stored: "Nothing was stored this time. What the first time brought has not changed.",
 			Next: []string{
 				"If you have seen that the connection works, close this page.",
-				"If not, try again with the link that you were given.",
+				"If not, try again.",
 				"If you have neither reloaded nor reopened a page, tell whoever runs this cluster: somebody may have copied the answer.",
 			},
-			Help: true,
+			Retry: true, Help: true,
 		},
 	}
 }
@@ -215,15 +226,15 @@ func stateTexts() map[Kind]noticeText {
 				"Try again in this browser, and stay in it until the end. Cookies have to be allowed for this site.",
 				"If you did not begin a sign-in at all, close this page and tell whoever runs this cluster.",
 			},
-			Help: true,
+			Retry: true, Help: true,
 		},
 		Changed: {
 			Tone:   attention,
 			Title:  "The connection has been changed",
-			What:   "While you were at {provider}, somebody changed the settings of this connection. What you agreed to may not be what it asks for now, so the answer was not used.",
+			What:   "Since you opened the link, somebody has changed the settings of this connection. What you agreed to may not be what it asks for now, so it was not used.",
 			Stored: "Nothing was stored, and what there was before has not changed.",
 			Next:   []string{"Try again, and look at what it asks for now."},
-			Help:   true,
+			Retry:  true, Help: true,
 		},
 		Gone: {
 			Tone:   attention,
@@ -239,7 +250,7 @@ func stateTexts() map[Kind]noticeText {
 		NotNeeded: {
 			Tone:   info,
 			Title:  "There is nothing to do",
-			What:   "This connection does not wait for anybody to sign in.",
+			What:   "This connection does not wait for anybody to sign in. Perhaps somebody has done it already.",
 			Stored: "Nothing was changed.",
 			Next:   []string{"Close this page. If you were asked to sign in, tell the person who sent you the link."},
 			Help:   true,
@@ -248,7 +259,7 @@ func stateTexts() map[Kind]noticeText {
 			Tone:   info,
 			Title:  "This connection is paused",
 			What:   "Somebody has paused it. Until it is resumed, nobody can sign in.",
-			Stored: "Nothing was changed.",
+			Stored: "Nothing was stored, and what there was before has not changed.",
 			Next:   []string{"Ask the person who sent you the link to resume the connection, and then open the link again."},
 			Help:   true,
 		},

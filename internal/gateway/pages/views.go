@@ -180,6 +180,8 @@ func (p *Pages) noticeView(n Notice) noticeView {
 	}
 	if retry := link(n.RetryURL); retry != "" {
 		view.Actions = append(view.Actions, action{URL: retry, Text: w.TryAgain, Second: len(view.Actions) > 0})
+	} else if text.Retry {
+		view.Next = append(view.Next, v.phrase(w.NoLink))
 	}
 	if text.Help {
 		view.Command = command(n.Connection)
