@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package webhook
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/lru"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/gateway/limit"
+	"github.com/oauth-operator/oauth-operator/internal/gateway/metrics"
+	"github.com/oauth-operator/oauth-operator/internal/keyset"
+	"github.com/oauth-operator/oauth-operator/internal/provider"
+)
+
+// Names of the wildcards in the path that a Handler is served at, such as /webhooks/{namespace}/{application}.
+const (
+	WildcardNamespace   = "namespace"
+	WildcardApplication = "application"
+)
+
+const (
+	// maxBody bounds an event, in bytes.
+	maxBody = 1 << 20
+	// maxVerifiers bounds how many verifiers are kept.
+	maxVerifiers = 1 << 10
+	// maxRecipients bounds how many messages one event becomes. It is far more than one account has grants at one
+	// application; status checks find the others.
+	maxRecipients = 1000
+	// messagesPerSecond is how many messages the events of one application may become in the long run; at once it is
+	// maxRecipients. Whoever owns an application can sign as many events as they like, and each message is kept for a while.
+	messagesPerSecond = 5
+	// retryLater is told to providers when there is no saying how long it will take.
+	retryLater = time.Minute
+)
+
+// Creator makes Secrets in the operator's namespace. That one exists already is told by apierrors.IsAlreadyExists.
+type Creator interface {
+	Create(ctx context.Context, secret *corev1.Secret) error
+}
+
+// Counter counts events. *metrics.Metrics is one.
+type Counter interface {
+	Webhook(result metrics.WebhookResult)
+	Limited(by metrics.Limit)
+}
+
+// Options of a Handler. All are needed.
+type Options struct {
+	// Reader is a cache of applications and connections, with the indexes of RegisterIndexes.
+	Reader client.Reader
+	// Creator makes the messages.
+	Creator Creator
+	// Namespace is the operator's own.
+	Namespace string
+	// Keys has the secrets of webhooks.
+	Keys keyset.Source
+	// Catalogue has the presets that applications name.
+	Catalogue *provider.Catalogue
+	Counter   Counter
+	Clock     clock.PassiveClock
+	Log       logr.Logger
+}
+
+// Handler takes events: POST with the wildcards in the path. Answers are a line of plain text. Nobody learns from them which
+// applications there are: whoever cannot sign is told the same of one that exists and of one that does not.
+type Handler struct {
+	Options
+	messages *limit.Limiter
+	// verifiers by the UID of their application; each a preparedVerifier.
+	verifiers *lru.Cache
+}
+
+// New makes a Handler.
+func New(options Options) *Handler {
+	return &Handler{
+		Options:   options,
+		messages:  limit.New(limit.Options{PerSecond: messagesPerSecond, Burst: maxRecipients, Clock: options.Clock}),
+		verifiers: lru.New(maxVerifiers),
+	}
+}
+
+// answer is what a request is answered with, and counted as.
+type answer struct {
+	result     metrics.WebhookResult
+	status     int
+	text       string
+	retryAfter time.Duration
+}
+
+// refused is the answer to all who cannot sign for an application that takes events.
+func refused(result metrics.WebhookResult) answer {
+	return answer{result: result, status: http.StatusNotFound, text: "No webhook accepts this request: check its address, its signature, and the secret that it is signed with."}
+}
+
+func failed() answer {
+	return answer{result: metrics.WebhookFailed, status: http.StatusInternalServerError, text: "The event could not be passed on: send it again."}
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a := h.take(w, r)
+	h.Counter.Webhook(a.result)
+	header := w.Header()
+	header.Set("Content-Type", "text/plain; charset=utf-8")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Cache-Control", "no-store")
+	if a.status == http.StatusMethodNotAllowed {
+		header.Set("Allow", http.MethodPost)
+	}
+	if a.retryAfter > 0 {
+		header.Set("Retry-After", strconv.FormatInt(int64((a.retryAfter+time.Second-1)/time.Second), 10))
+	}
+	if a.result != metrics.WebhookChallenge {
+		a.text += "\n"
+	}
+	header.Set("Content-Length", strconv.Itoa(len(a.text)))
+	w.WriteHeader(a.status)
+	_, _ = io.WriteString(w, a.text) // A provider that has gone cannot be told so.
+}
+
+// take does all that comes before an event is known to be true. The body is read first, so that its size says nothing about
+// who exists.
+func (h *Handler) take(w http.ResponseWriter, r *http.Request) answer {
+	if r.Method != http.MethodPost {
+		return answer{result: metrics.WebhookBadRequest, status: http.StatusMethodNotAllowed, text: "Events come by POST."}
+	}
+	if err := h.Keys.Ready(); err != nil || keyset.WebhooksOff(h.Keys) {
+		return answer{result: metrics.WebhookUnavailable, status: http.StatusServiceUnavailable, text: "Events cannot be taken at present: send it again later.", retryAfter: retryLater}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+			return answer{result: metrics.WebhookTooLarge, status: http.StatusRequestEntityTooLarge, text: "The event is larger than 1 MiB."}
+		}
+		return answer{result: metrics.WebhookBadRequest, status: http.StatusBadRequest, text: "The event did not come whole: send it again."}
+	}
+	name := types.NamespacedName{Namespace: r.PathValue(WildcardNamespace), Name: r.PathValue(WildcardApplication)}
+	log := h.Log.WithValues("application", name.String())
+	application := &v1alpha1.OAuthApplication{}
+	if err := h.Reader.Get(r.Context(), name, application); err != nil {
+		if !apierrors.IsNotFound(err) {
+			log.Error(err, "cannot look for the application of an event")
+			return failed()
+		}
+		return refused(metrics.WebhookUnknown)
+	}
+	return h.judge(r, log, application, body)
+}
+
+// judge decides whether the event is true.
+func (h *Handler) judge(r *http.Request, log logr.Logger, application *v1alpha1.OAuthApplication, body []byte) answer {
+	verifier, tolerance, ok := h.verifier(log, application)
+	if !ok {
+		return refused(metrics.WebhookUnknown)
+	}
+	secret, ok := h.Keys.WebhookSecret(application.UID)
+	if !ok {
+		return refused(metrics.WebhookUnknown)
+	}
+	now := h.Clock.Now()
+	event, err := verifier.Verify(secret, Request{Header: r.Header, Body: body, URL: application.Status.WebhookURL, ReceivedAt: now})
+	if err != nil {
+		// Anybody can cause this: it is counted, and told to those who want to know.
+		log.V(1).Info("event refused", "cause", err.Error())
+	}
+	switch {
+	case errors.Is(err, ErrUnsigned):
+		return refused(metrics.WebhookUnsigned)
+	case errors.Is(err, ErrForged):
+		return refused(metrics.WebhookForged)
+	case errors.Is(err, ErrStale):
+		return answer{result: metrics.WebhookStale, status: http.StatusBadRequest, text: "The time of the event is too far from now."}
+	case errors.Is(err, ErrUnreadable):
+		return answer{result: metrics.WebhookUnreadable, status: http.StatusBadRequest, text: "The event is not JSON: choose application/json where the webhook is registered."}
+	case err != nil:
+		log.Error(err, "cannot judge an event")
+		return failed()
+	}
+	d := delivery{Handler: h, log: log, application: application, event: event, now: now, keepUntil: now.Add(2*tolerance + clockSkew)}
+	return d.heed(r.Context())
+}
+
+// preparedVerifier is what was made of one generation of an application.
+type preparedVerifier struct {
+	generation int64
+	verifier   *Verifier
+	tolerance  time.Duration
+}
+
+// verifier returns that of an application; false: it takes no events, or its webhook cannot be used. A spec is read once,
+// since that can take longer than a stranger's request is worth.
+func (h *Handler) verifier(log logr.Logger, application *v1alpha1.OAuthApplication) (*Verifier, time.Duration, bool) {
+	if kept, known := h.verifiers.Get(application.UID); known {
+		if p, ok := kept.(preparedVerifier); ok && p.generation == application.Generation {
+			return p.verifier, p.tolerance, p.verifier != nil
+		}
+	}
+	p := preparedVerifier{generation: application.Generation}
+	effective, err := h.Catalogue.Effective(&application.Spec)
+	if err == nil && effective.Webhook != nil {
+		p.tolerance = Tolerance(effective.Webhook)
+		p.verifier, err = NewVerifier(effective.Webhook)
+	}
+	if err != nil {
+		p.verifier = nil
+		log.Info("the application's webhook cannot be used", "cause", err.Error())
+	}
+	h.verifiers.Add(application.UID, p)
+	return p.verifier, p.tolerance, p.verifier != nil
+}
