@@ -45,6 +45,8 @@ type decision struct {
 	failure *callFailure
 	// degraded explains what is wrong although the application is ready.
 	degraded []degradation
+	// webhookURL is where the gateway takes the provider's events; empty: nowhere.
+	webhookURL string
 	// wakeAt is when to look again without any event; zero for not at all.
 	wakeAt time.Time
 }
@@ -83,9 +85,11 @@ func decide(f facts, r rules) decision {
 	if d.listed = d.client; d.listed == nil {
 		d.listed = f.kept
 	}
+	d.webhookURL = webhookURL(d.listed, r)
 	scheduleListing(f, &d)
 	if d.client != nil {
 		checkValidity(f, d.client, &d)
+		checkWebhook(f, d.client, &d)
 		d.verdict = judge(f, d)
 	}
 	return d
@@ -141,6 +145,7 @@ func compose(f facts, inputs inputValues, document *registration.Discovery, reso
 	}
 	client.RevocationAuthentication = resolved.RevocationAuthentication
 	client.Key, client.Certificate, client.Secrets = inputs.key, inputs.certificate, inputs.secrets
+	client.Webhook = inputs.webhook
 	client.RedirectURL = resolved.RedirectURL
 	client.CA = inputs.ca
 	client.Limits = registration.Limits(resolved.Limits)

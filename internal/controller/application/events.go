@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/tools/events"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/provider"
 )
 
 // Actions of events, which say what the controller was doing.
@@ -82,6 +83,21 @@ func badCertificate(detail string) degradation {
 	}
 }
 
+// deafWebhook : the provider's events cannot be told from anybody's.
+func deafWebhook(secret provider.SecretReference, unusable bool) degradation {
+	detail := fmt.Sprintf(": %s: Secret %q holds nothing under key %q; put the secret there that the provider signs its events with", secret.Field, secret.Name, secret.Key)
+	switch {
+	case unusable:
+		detail = fmt.Sprintf(": %s: key %q of Secret %q is not printable text, or longer than %d bytes; data in a Secret is encoded in Base64 once, stringData not at all",
+			secret.Field, secret.Key, secret.Name, maxWebhookSecret)
+	case secret.Name == "":
+		detail = fmt.Sprintf(": %s.name: it names no Secret, and there is no client.secretRef; give it", secret.Field)
+	}
+	return degradation{
+		reason: v1alpha1.EventWebhookNotReady, action: actionResolve, what: "the webhook takes no events", detail: detail,
+	}
+}
+
 // leftConnections : the application has gone before its connections.
 func leftConnections(count int32) occurrence {
 	return occurrence{
@@ -95,12 +111,13 @@ func eventsFor(before v1alpha1.OAuthApplicationStatus, d decision) []occurrence 
 	ready := meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionReady)
 	sameReason := ready != nil && ready.Reason == d.verdict.reason
 	switch {
-	case d.verdict.ready && !sameReason:
-		return []occurrence{becameReady(d.verdict.message)}
 	case d.verdict.ready:
 		var news []occurrence
+		if !sameReason {
+			news = append(news, becameReady(d.verdict.message))
+		}
 		for _, one := range d.degraded {
-			if !strings.Contains(ready.Message, one.what) {
+			if ready == nil || !strings.Contains(ready.Message, one.what) {
 				news = append(news, becameDegraded(one))
 			}
 		}

@@ -75,6 +75,8 @@ const (
 	useCA
 	// useValue is the value of a header or parameter.
 	useValue
+	// useWebhookSecret signs the provider's events. The application is ready without.
+	useWebhookSecret
 )
 
 // input is a reference with what was found.
@@ -113,6 +115,9 @@ func references(spec *v1alpha1.OAuthApplicationSpec) []reference {
 		if ref.Name != "" { // provider.Validate says what is missing.
 			add(ref.Field, registration.KindSecret, ref.Name, ref.Key, useValue)
 		}
+	}
+	if ref, has := provider.WebhookSecret(spec); has && ref.Name != "" {
+		add(ref.Field, registration.KindSecret, ref.Name, ref.Key, useWebhookSecret)
 	}
 	return all
 }

@@ -112,7 +112,7 @@ func (r *Reconciler) gatherInputs(ctx context.Context, f *facts) error {
 	complete := true
 	for _, in := range f.inputs {
 		source, exists := versions[keyOf(in.reference)]
-		complete = complete && exists
+		complete = complete && (exists || in.use == useWebhookSecret)
 		if exists && !slices.Contains(sources, source) {
 			sources = append(sources, source)
 		}

@@ -26,6 +26,8 @@ const (
 	// for all else.
 	maxCABundle = 256 << 10
 	maxValue    = 32 << 10
+	// maxWebhookSecret leaves room for those of many applications among the gateway's keys.
+	maxWebhookSecret = 4 << 10
 	// maxListedKeys bounds how many keys of a Secret a message lists.
 	maxListedKeys = 10
 )
@@ -34,9 +36,12 @@ const (
 type inputValues struct {
 	id                       string
 	secret, key, certificate sensitive.String
-	secrets                  map[string]sensitive.String
-	ca                       []byte
-	sources                  []registration.Source
+	// pair are the parts of certificate while they are read.
+	pair    struct{ certificate, key string }
+	secrets map[string]sensitive.String
+	webhook *registration.Webhook
+	ca      []byte
+	sources []registration.Source
 }
 
 // resolveInputs takes the values from what was read, or from the kept client when nothing has changed since.
@@ -49,38 +54,57 @@ func resolveInputs(f facts, spec *v1alpha1.OAuthApplicationSpec, r rules) (input
 		}
 		return values, nil
 	}
-	var key, certificate string
 	for _, in := range f.inputs {
 		if problem := checkInput(in, spec, r); problem != nil {
 			return inputValues{}, problem
 		}
-		if !slices.Contains(values.sources, in.source) {
+		if in.exists && !slices.Contains(values.sources, in.source) {
 			values.sources = append(values.sources, in.source)
 		}
-		switch text := trimLineEnd(in.value); in.use {
-		case useClientID:
-			values.id = text
-		case useClientSecret:
-			values.secret = sensitive.New(text)
-		case useSigningKey:
-			values.key = sensitive.New(string(in.value))
-		case useTLSKey:
-			key = string(in.value)
-		case useTLSCertificate:
-			certificate = string(in.value)
-		case useCA:
-			values.ca = in.value
-		case useValue:
-			values.setSecret(in.reference, sensitive.New(text))
-		}
+		values.take(in)
 	}
-	if certificate != "" {
-		values.certificate = sensitive.New(certificate + "\n" + key)
-		if problem := checkPair(f, certificate, key); problem != nil {
+	if pair := values.pair; pair.certificate != "" {
+		values.certificate = sensitive.New(pair.certificate + "\n" + pair.key)
+		if problem := checkPair(f, pair.certificate, pair.key); problem != nil {
 			return inputValues{}, problem
 		}
 	}
 	return values, nil
+}
+
+// take takes the value of one reference as it was read and judged.
+func (v *inputValues) take(in input) {
+	switch text := trimLineEnd(in.value); in.use {
+	case useClientID:
+		v.id = text
+	case useClientSecret:
+		v.secret = sensitive.New(text)
+	case useSigningKey:
+		v.key = sensitive.New(string(in.value))
+	case useTLSKey:
+		v.pair.key = string(in.value)
+	case useTLSCertificate:
+		v.pair.certificate = string(in.value)
+	case useCA:
+		v.ca = in.value
+	case useValue:
+		v.setSecret(in.reference, sensitive.New(text))
+	case useWebhookSecret:
+		v.webhook = webhookOf(in)
+	}
+}
+
+// webhookOf takes the secret of a webhook from what was found. Nothing but events depends on it.
+func webhookOf(in input) *registration.Webhook {
+	read := &registration.Webhook{From: provider.SecretKey(in.name, in.key)}
+	switch text := trimLineEnd(in.value); {
+	case strings.TrimSpace(text) == "":
+	case len(in.value) > maxWebhookSecret || !printable(in.value):
+		read.Unusable = true
+	default:
+		read.Secret = sensitive.New(text)
+	}
+	return read
 }
 
 func (v *inputValues) setSecret(ref reference, value sensitive.String) {
@@ -105,10 +129,12 @@ func (v *inputValues) takeKept(ref reference, kept *registration.Client) {
 		v.ca = kept.CA
 	case useValue:
 		v.setSecret(ref, kept.Secrets[provider.SecretKey(ref.name, ref.key)])
+	case useWebhookSecret:
+		v.webhook = kept.Webhook
 	}
 }
 
-// holds tells whether a kept client has the value of a reference. One of an older operator, or of an older preset, may lack
+// holds tells whether a kept client has the value of a reference, or knows that an optional one has none. One of an older operator, or of an older preset, may lack
 // some although its sources are the same.
 func holds(kept *registration.Client, ref reference) bool {
 	var values inputValues
@@ -126,6 +152,8 @@ func holds(kept *registration.Client, ref reference) bool {
 		return len(values.ca) > 0
 	case useValue:
 		return !kept.Secrets[provider.SecretKey(ref.name, ref.key)].IsEmpty()
+	case useWebhookSecret:
+		return kept.Webhook != nil && kept.Webhook.From == provider.SecretKey(ref.name, ref.key)
 	}
 	return false
 }
@@ -136,6 +164,9 @@ func trimLineEnd(value []byte) string { return strings.TrimRight(string(value), 
 
 // checkInput judges one value that the spec refers to. What is missing may come at any time, and is then noticed.
 func checkInput(in input, spec *v1alpha1.OAuthApplicationSpec, r rules) *verdict {
+	if in.use == useWebhookSecret {
+		return nil // Nothing waits for it; see checkWebhook.
+	}
 	reason := v1alpha1.ReasonSecretNotFound
 	if in.use == useCA {
 		reason = v1alpha1.ReasonCABundleInvalid
@@ -182,6 +213,7 @@ func checkContent(in input, spec *v1alpha1.OAuthApplicationSpec, r rules) string
 			return ": " + err.Error()
 		}
 	case useTLSKey, useTLSCertificate: // Both are judged together.
+	case useWebhookSecret: // It is judged where it is read.
 	}
 	if len(in.value) > maxValue {
 		return fmt.Sprintf(" has %d bytes; it may have %d", len(in.value), maxValue)
@@ -234,6 +266,30 @@ func checkValidity(f facts, client *registration.Client, d *decision) {
 	default:
 		d.wake(leaf.NotAfter.Add(time.Second))
 	}
+}
+
+// checkWebhook adds to the decision what a webhook lacks that the application itself describes. A preset's waits in silence
+// for its secret: most who use the preset have no webhook at the provider.
+func checkWebhook(f facts, client *registration.Client, d *decision) {
+	reference, has := provider.WebhookSecret(client.Spec)
+	if _, known := client.WebhookSecret(); known || !has {
+		return
+	}
+	unusable := client.Webhook != nil && client.Webhook.Unusable
+	if f.application.Spec.Webhook != nil || unusable {
+		d.degrade(deafWebhook(reference, unusable))
+	}
+}
+
+// webhookURL is where the gateway takes the provider's events; empty: nowhere.
+func webhookURL(inUse *registration.Client, r rules) string {
+	if inUse == nil || r.ExternalURL == "" {
+		return ""
+	}
+	if _, known := inUse.WebhookSecret(); !known {
+		return ""
+	}
+	return strings.TrimSuffix(r.ExternalURL, "/") + v1alpha1.PathWebhooks + "/" + inUse.Application.Namespace + "/" + inUse.Application.Name
 }
 
 // leafOf reads the first certificate of a PEM file; nil: there is none.

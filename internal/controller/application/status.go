@@ -27,9 +27,11 @@ func status(f facts, d decision) v1alpha1.OAuthApplicationStatus {
 	if d.verdict.reason == v1alpha1.ReasonApplicationDeleted {
 		next.Phase = v1alpha1.ApplicationDeleted
 	}
-	next.Endpoints, next.RedirectURL = nil, ""
+	next.Endpoints, next.RedirectURL, next.ClientID = nil, "", ""
+	next.Issuer, next.IssuerInResponse, next.WebhookURL = "", false, d.webhookURL
 	if inUse != nil {
-		next.Endpoints, next.RedirectURL = inUse.Spec.Endpoints.DeepCopy(), inUse.RedirectURL
+		next.Endpoints, next.RedirectURL, next.ClientID = inUse.Spec.Endpoints.DeepCopy(), inUse.RedirectURL, inUse.OAuth.ID
+		next.Issuer, next.IssuerInResponse = inUse.Issuer(), inUse.IssuerInResponse()
 	}
 	f.connections.Unmanaged = unmanaged(f, d)
 	settle(next, f, d.verdict)
