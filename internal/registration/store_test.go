@@ -189,7 +189,7 @@ func TestListHoldsAllKeptClients(t *testing.T) {
 	}
 
 	broken := &corev1.Secret{}
-	must(t, s.WithWatch.Get(t.Context(), client.ObjectKey{Namespace: "system", Name: SecretName("9d1e")}, broken))
+	must(t, s.Get(t.Context(), client.ObjectKey{Namespace: "system", Name: SecretName("9d1e")}, broken))
 	broken.Data = map[string][]byte{"client.json": []byte("broken")}
 	must(t, s.Update(t.Context(), broken))
 	must(t, store.Save(t.Context(), unkept()))
