@@ -16,7 +16,7 @@ const (
 	Unpublished Kind = "Unpublished"
 	// Waiting : the answer was handed to the controller, and the outcome is not known yet.
 	Waiting Kind = "Waiting"
-	// ControllerAway : the answer was handed over, and nobody has taken it for minutes.
+	// ControllerAway : the answer was handed over, and nothing has come of it for minutes: the controller or the provider is away.
 	ControllerAway Kind = "ControllerAway"
 	// Superseded : a later login of the same connection came to an end; this one's outcome is no longer to be seen.
 	Superseded Kind = "Superseded"

@@ -133,13 +133,13 @@ func outcomeTexts() map[Kind]noticeText {
 			Next:   []string{"Keep this page open: it goes on by itself and tells you how it went."},
 		},
 		ControllerAway: {
-			Tone:   bad,
+			Tone:   attention,
 			Title:  "This takes longer than it should",
-			What:   "Your answer from {provider} has been received, but the program that completes connections does not react.",
-			Stored: "The answer is kept, and used as soon as that program is back. After about ten minutes it is too old, and you will have to sign in again.",
+			What:   "Your answer from {provider} has been received, but the connection was not completed in time. Either {provider} or the program that completes connections does not respond.",
+			Stored: "The answer is kept, and used as soon as they respond. After about ten minutes it is too old, and you will have to sign in again.",
 			Next: []string{
 				"Look again in a minute or two.",
-				"If this page comes back, tell whoever runs this cluster that the controller of oauth-operator does not react.",
+				"If this page comes back, tell whoever runs this cluster: the connection, or the log of the oauth-operator controller, says what holds it up.",
 			},
 			Help: true,
 		},
