@@ -38,6 +38,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/internal/census"
 	"github.com/oauth-operator/oauth-operator/internal/controller/application"
 	"github.com/oauth-operator/oauth-operator/internal/controller/connection"
+	"github.com/oauth-operator/oauth-operator/internal/controller/gatewaykeys"
 	"github.com/oauth-operator/oauth-operator/internal/controller/inbox"
 	"github.com/oauth-operator/oauth-operator/internal/controller/metrics"
 	"github.com/oauth-operator/oauth-operator/internal/egress"
@@ -284,7 +285,15 @@ func (p *Process) assemble(options Options, inputs cache.Cache) error {
 	})
 }
 
+// assembleApplications adds what looks after applications, and after the keys of gateways, to which their webhook secrets
+// belong.
 func (p *Process) assembleApplications(options Options, o application.Options) error {
+	keys := gatewaykeys.New(gatewaykeys.Options{
+		Client: p.manager.GetClient(), Registrations: o.Registrations, Namespace: options.Namespace, Clock: o.Clock,
+	})
+	if err := keys.SetupWithManager(p.manager); err != nil {
+		return err
+	}
 	o.ExternalURL, o.RevocationTimeout, o.Workers = options.ExternalURL, options.RevocationTimeout, options.Workers
 	o.Watched = watched(options.WatchNamespaces)
 	if err := application.SetupWithManager(p.manager, o); err != nil {

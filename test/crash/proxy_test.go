@@ -237,8 +237,8 @@ func pathPattern() *regexp.Regexp {
 	return regexp.MustCompile(`^/apis?/.*?namespaces/([^/]+)/([^/]+)(?:/([^/]+)(?:/([^/]+))?)?$`)
 }
 
-// classify names a write by what it means; empty: it is of no interest. Events and leases are left out: they are written
-// beside the work, and nothing depends on them.
+// classify names a write by what it means; empty: it is of no interest. Events, leases and the gateway's keys are left out:
+// they are written beside the work, and nothing of it depends on them.
 func (p *proxy) classify(r *http.Request) (string, error) {
 	path := pathPattern().FindStringSubmatch(r.URL.Path)
 	if path == nil {
@@ -266,6 +266,9 @@ func (p *proxy) classify(r *http.Request) (string, error) {
 	secret := &corev1.Secret{}
 	if _, _, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, secret); err != nil {
 		return "", errors.Join(errors.New("a Secret that cannot be read"), err)
+	}
+	if secret.Labels[v1alpha1.LabelRecord] == v1alpha1.RecordKeys {
+		return "", nil
 	}
 	return r.Method + " " + meaning(secret), nil
 }

@@ -13,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -117,11 +118,17 @@ func (s *story) nothingWorks(ctx context.Context) error {
 
 // nothingKept looks for records in the operator's own namespace.
 func (s *story) nothingKept(ctx context.Context) error {
-	s.out.command("kubectl get secrets --namespace %s --selector %s", testenv.OperatorNamespace, v1alpha1.LabelRecord)
+	// The keys of gateways are the operator's, not any connection's.
+	selector := fmt.Sprintf("%s,%[1]s!=%s", v1alpha1.LabelRecord, v1alpha1.RecordKeys)
+	kept, err := labels.Parse(selector)
+	if err != nil {
+		return fmt.Errorf("select records: %w", err)
+	}
+	s.out.command("kubectl get secrets --namespace %s --selector '%s'", testenv.OperatorNamespace, selector)
 	count := 0
-	err := testenv.Wait(ctx, func() error {
+	err = testenv.Wait(ctx, func() error {
 		var records corev1.SecretList
-		err := s.client.List(ctx, &records, client.InNamespace(testenv.OperatorNamespace), client.HasLabels{v1alpha1.LabelRecord})
+		err := s.client.List(ctx, &records, client.InNamespace(testenv.OperatorNamespace), client.MatchingLabelsSelector{Selector: kept})
 		if count = len(records.Items); err == nil && count > 0 {
 			err = fmt.Errorf("%d records are left in namespace %s", count, testenv.OperatorNamespace)
 		}
