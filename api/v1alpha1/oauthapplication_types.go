@@ -103,8 +103,8 @@ type OAuthApplicationSpec struct {
 	PKCE PKCEMethod `json:"pkce,omitempty"`
 
 	// AuthorizationParameters are added to the authorization URL, for example `access_type: offline`. `{name}` stands for
-	// an input, `{scope}` for the scopes. An empty value leaves out a parameter of the preset; parameters that use an
-	// input without value are left out too.
+	// an input or a captured value, `{scope}` for the scopes. An empty value leaves out a parameter of the preset; parameters
+	// that use an input without value, or a captured value that is not known yet, are left out too.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['client_id', 'redirect_uri', 'response_type', 'state', 'scope', 'code_challenge', 'code_challenge_method', 'client_secret']))",message="client_id, client_secret, redirect_uri, response_type, state, scope, code_challenge and code_challenge_method are set by the operator"

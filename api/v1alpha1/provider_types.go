@@ -709,7 +709,7 @@ type WebhookSecretReference struct {
 
 // WebhookChallenge is an event, signed like all others, whose value is sent back as plain text.
 type WebhookChallenge struct {
-	// EventType of the challenge.
+	// EventType of the challenge, which may also stand at $.type where eventType selects nothing.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256

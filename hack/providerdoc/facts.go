@@ -168,6 +168,47 @@ func status(spec *v1alpha1.OAuthApplicationSpec) string {
 	return text
 }
 
+// toldOf says whose grant an event names.
+func toldOf(spec *v1alpha1.OAuthApplicationSpec) string {
+	webhook := spec.Webhook
+	switch {
+	case webhook == nil:
+		return "nothing"
+	case webhook.ConnectionID != "" && webhook.Subject != "":
+		return "grant or account"
+	case webhook.ConnectionID != "":
+		return "grant"
+	}
+	return "account"
+}
+
+// webhook says by which events the provider tells that a grant has ended; empty without any.
+func webhook(spec *v1alpha1.OAuthApplicationSpec) string {
+	told := spec.Webhook
+	if told == nil {
+		return ""
+	}
+	fields := map[string]string{
+		"grant": "the grant (`status.id`)", "account": "the account (`status.subject`)",
+		"grant or account": "the grant (`status.id`) or the account (`status.subject`)",
+	}
+	var ways []string
+	for _, signature := range append([]v1alpha1.WebhookSignature{told.WebhookSignature}, told.Alternatives...) {
+		way := code(string(signature.Scheme))
+		if signature.Header != "" {
+			way += " in " + code(signature.Header)
+		}
+		ways = append(ways, way)
+	}
+	secret, _ := provider.WebhookSecret(spec)
+	text := fmt.Sprintf("%s, for %s; signed by %s; key of the Secret: %s",
+		codes(told.DeauthorizedEvents), fields[toldOf(spec)], strings.Join(ways, " or "), code(secret.Key))
+	if told.Challenge != nil {
+		text += "; its challenge is answered"
+	}
+	return text
+}
+
 func captured(spec *v1alpha1.OAuthApplicationSpec) []string {
 	var names []string
 	if spec.Callback != nil {

@@ -88,6 +88,12 @@ func TestPage(t *testing.T) {
 			Inputs:      []v1alpha1.Input{{Name: "tenant", Description: "The tenant.", Restriction: v1alpha1.Restriction{Pattern: "[a-z]+"}}},
 			APIBaseURL:  "https://api.example.com",
 			StatusCheck: &v1alpha1.StatusCheckSpec{Type: v1alpha1.StatusCheckProbe, Probe: &v1alpha1.ProbeSpec{Path: "/me"}},
+			Webhook: &v1alpha1.WebhookSpec{
+				WebhookSignature:   v1alpha1.WebhookSignature{Scheme: v1alpha1.WebhookStandard},
+				Alternatives:       []v1alpha1.WebhookSignature{{Scheme: v1alpha1.WebhookBodyHMAC, Header: "X-Signature"}},
+				DeauthorizedEvents: []string{"gone", "left"}, Subject: "$.account",
+				Challenge: &v1alpha1.WebhookChallenge{EventType: "question", Value: "$.text"},
+			},
 		},
 	}}
 	table := &habits{
@@ -99,7 +105,7 @@ func TestPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"| [p](#p) | The \\| P | `tenant`, key `api_key` | no, unless the provider says | a call with the token | Probe |",
+		"| [p](#p) | The \\| P | `tenant`, key `api_key` | no, unless the provider says | a call with the token | Probe | account |",
 		"[The | P](https://example.com/oauth)",
 		"- Client: `ClientSecretPost`; keys of the Secret: `client_secret`, `api_key`",
 		"- Input `tenant`, required, must match `[a-z]+`. The tenant.",
@@ -108,6 +114,7 @@ func TestPage(t *testing.T) {
 		"- Tokens: live until they are revoked where",
 		"- Revocation: a call with the token, DELETE, authentication `Bearer`, access tokens only",
 		"- Status check: `Probe` of `/me`",
+		"- Webhook: `gone`, `left`, for the account (`status.subject`); signed by `StandardWebhooks` or `BodyHMAC` in `X-Signature`; key of the Secret: `webhook_secret`; its challenge is answered",
 		"- Captured: `team`",
 		"Notes:\n\n- A note.",
 		"Not certain:\n\n- A doubt.",

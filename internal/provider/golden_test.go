@@ -483,6 +483,9 @@ func (g *golden) webhook() {
 		}
 		g.line("event %q: deauthorized %t, connection %q, subject %q", kind,
 			slices.Contains(webhook.DeauthorizedEvents, kind), body.Text(string(webhook.ConnectionID)), body.Text(string(webhook.Subject)))
+		if kind == "" { // As with a challenge.
+			kind = body.Text("$.type")
+		}
 		if challenge := webhook.Challenge; challenge != nil && kind == challenge.EventType {
 			g.line("challenge: %q", body.Text(string(challenge.Value)))
 		}
