@@ -652,8 +652,8 @@ type WebhookSpec struct {
 	// +kubebuilder:validation:MaxItems=4
 	Alternatives []WebhookSignature `json:"alternatives,omitempty"`
 	// SecretKeyRef names the shared secret, in the application's namespace; name default: the Secret of client.secretRef,
-	// key default webhook_secret. It is used as it stands; with StandardWebhooks, one that begins with whsec_ also as the
-	// base64 behind that.
+	// key default webhook_secret. The gateway gets to know it. It is used as it stands; with StandardWebhooks, one that
+	// begins with whsec_ also as the base64 behind that.
 	// +optional
 	SecretKeyRef *WebhookSecretReference `json:"secretKeyRef,omitempty"`
 	// Tolerance is how far the time of an event may be from now; default 5m, at most 1h.

@@ -29,8 +29,6 @@ const (
 // courier is what is known of a provider's events from its documentation. Nothing in it is taken from the catalogue.
 type courier struct {
 	preset, variant string
-	// secret is the key of the Secret that signs.
-	secret string
 	// sign returns the headers of an event.
 	sign   func(body string, at time.Time) http.Header
 	events []parcel
@@ -108,11 +106,11 @@ func stripeEvents() []parcel {
 
 func couriers() []courier {
 	return []courier{
-		{preset: "increase", secret: "client/webhook_secret", sign: standardWebhooks, events: increaseEvents()},
-		{preset: "increase", variant: "before", secret: "client/webhook_secret", sign: ownHeader, events: increaseEvents()},
-		{preset: "increase-sandbox", secret: "client/webhook_secret", sign: standardWebhooks, events: increaseEvents()},
+		{preset: "increase", sign: standardWebhooks, events: increaseEvents()},
+		{preset: "increase", variant: "before", sign: ownHeader, events: increaseEvents()},
+		{preset: "increase-sandbox", sign: standardWebhooks, events: increaseEvents()},
 		{
-			preset: "github", secret: "client/webhook_secret",
+			preset: "github",
 			sign: func(body string, _ time.Time) http.Header {
 				return headersOf("X-Hub-Signature-256", "sha256="+hexMAC(body), "X-Hub-Signature", "sha1=0", "X-GitHub-Delivery", "1")
 			},
@@ -125,7 +123,7 @@ func couriers() []courier {
 			},
 		},
 		{
-			preset: "slack", secret: "client/webhook_secret",
+			preset: "slack",
 			sign: func(body string, at time.Time) http.Header {
 				return headersOf("X-Slack-Request-Timestamp", seconds1970(at), "X-Slack-Signature", "v0="+hexMAC("v0:"+seconds1970(at)+":"+body))
 			},
@@ -145,10 +143,10 @@ func couriers() []courier {
 				{body: `{"token":"x","challenge":"3eZbrw1aBm2rZgRNFdxV","type":"url_verification"}`, answer: "3eZbrw1aBm2rZgRNFdxV"},
 			},
 		},
-		{preset: "stripe", secret: "client/webhook_secret", sign: stripeSignature, events: stripeEvents()},
-		{preset: "stripe-apps", secret: "client/webhook_secret", sign: stripeSignature, events: stripeEvents()},
+		{preset: "stripe", sign: stripeSignature, events: stripeEvents()},
+		{preset: "stripe-apps", sign: stripeSignature, events: stripeEvents()},
 		{
-			preset: "square", secret: "client/webhook_secret",
+			preset: "square",
 			sign: func(body string, _ time.Time) http.Header {
 				return headersOf("x-square-hmacsha256-signature", base64MAC(webhookURL+body))
 			},
@@ -158,7 +156,7 @@ func couriers() []courier {
 			}},
 		},
 		{
-			preset: "shopify", secret: "client/client_secret",
+			preset: "shopify",
 			sign: func(body string, _ time.Time) http.Header {
 				return headersOf("X-Shopify-Hmac-SHA256", base64MAC(body), "X-Shopify-Shop-Domain", "acme.myshopify.com")
 			},
@@ -171,7 +169,7 @@ func couriers() []courier {
 			},
 		},
 		{
-			preset: "tiktok", secret: "client/client_secret",
+			preset: "tiktok",
 			sign: func(body string, at time.Time) http.Header {
 				return headersOf("TikTok-Signature", "t="+seconds1970(at)+",s="+hexMAC(seconds1970(at)+"."+body))
 			},
@@ -208,8 +206,9 @@ func TestEvents(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if reference, _ := product.WebhookSecret(spec); product.SecretKey(reference.Name, reference.Key) != c.secret {
-				t.Errorf("%s signs, want %s", product.SecretKey(reference.Name, reference.Key), c.secret)
+			// Not even where that signs is the client secret given to the gateway, unless somebody says so.
+			if reference, _ := product.WebhookSecret(spec); product.SecretKey(reference.Name, reference.Key) != "client/webhook_secret" {
+				t.Errorf("%s signs", product.SecretKey(reference.Name, reference.Key))
 			}
 			verifier, err := webhook.NewVerifier(spec.Webhook)
 			if err != nil {
