@@ -81,6 +81,8 @@ func TestLoginHasItsOutcome(t *testing.T) {
 		"cut off":                           {lifecycle.Failed(empty(), call, cutOff(), never(), now), lifecycle.AuthorizationUnknown, v1alpha1.ReasonExchangeOutcomeUnknown},
 		"client not accepted":               {lifecycle.Failed(empty(), call, invalidClient(), never(), now), lifecycle.AuthorizationFailed, v1alpha1.ReasonInvalidClient},
 		"client not accepted, with a grant": {lifecycle.Failed(held(), call, invalidClient(), never(), now), lifecycle.AuthorizationFailed, v1alpha1.ReasonInvalidClient},
+		"the process died":                  {interrupted(empty(), call), lifecycle.AuthorizationUnknown, v1alpha1.ReasonExchangeOutcomeUnknown},
+		"the process died, with a grant":    {interrupted(held(), call), lifecycle.AuthorizationUnknown, v1alpha1.ReasonExchangeOutcomeUnknown},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := row.got.Authorization
@@ -99,6 +101,11 @@ func TestLoginHasItsOutcome(t *testing.T) {
 	if got := lifecycle.Failed(empty(), call, away(), never(), now); got.HasSpent("new") {
 		t.Error("an outage ends a login at once")
 	}
+}
+
+// interrupted is a record whose call was begun by a process that died, once another one has settled that.
+func interrupted(r *lifecycle.Record, call lifecycle.Call) *lifecycle.Record {
+	return lifecycle.Interrupted(lifecycle.Begin(r, call, foreign, ""), basis, after(time.Minute))
 }
 
 func TestAwaitsPerson(t *testing.T) {

@@ -66,7 +66,9 @@ type Call struct {
 // Begin returns the record with the mark that has to be written before the call.
 func Begin(r *Record, call Call, process, request string) *Record {
 	next := r.clone()
-	next.Attempt = &Attempt{ID: call.ID, Process: process, Action: call.Action, InputHash: call.InputHash, StartedAt: call.SentAt}
+	next.Attempt = &Attempt{
+		ID: call.ID, Process: process, Action: call.Action, InputHash: call.InputHash, Login: call.Login, StartedAt: call.SentAt,
+	}
 	next.RefreshRequest = request
 	return next
 }
@@ -375,7 +377,7 @@ func (f *Failure) reject(previous *Failure, call Call, refusal Refusal, now time
 func Interrupted(r *Record, basis string, now time.Time) *Record {
 	attempt := r.Attempt
 	call := Call{
-		Action: attempt.Action, ID: attempt.ID, InputHash: attempt.InputHash, Basis: basis,
+		Action: attempt.Action, ID: attempt.ID, InputHash: attempt.InputHash, Login: attempt.Login, Basis: basis,
 		UID: r.Connection.UID, InputVersion: r.InputVersion,
 	}
 	return Failed(r, call, Refusal{

@@ -214,6 +214,8 @@ type Attempt struct {
 	Process   string
 	Action    Action
 	InputHash string
+	// Login identifies the person's login whose code is sent; empty: none.
+	Login     string `json:",omitempty"`
 	StartedAt time.Time
 }
 
