@@ -27,6 +27,7 @@ func TestOperator(t *testing.T) {
 		{"ControllerKilled", s.controllerKilled},
 		{"LeaderHandsOver", s.leaderHandsOver},
 		{"MetricsNeedRole", s.metricsNeedRole},
+		{"ServiceLeadsToGateway", s.serviceLeadsToGateway},
 		{"PersonConnects", s.personConnects},
 		{"WebhookEndsConnection", s.webhookEndsConnection},
 		{"DeletionRevokes", s.deletionRevokes},

@@ -274,6 +274,14 @@ func (s *suite) personConnects(t *testing.T) {
 	s.nothingSpentTwice(t)
 }
 
+// serviceLeadsToGateway asks through the Service, as an Ingress does, for a link that nobody has given out.
+func (s *suite) serviceLeadsToGateway(t *testing.T) {
+	answer := s.fetchAs(t, "visitor", "https://"+gatewayName+"."+testenv.OperatorNamespace+".svc:80"+v1alpha1.PathConnect+"/"+teamNamespace+"/"+crm)
+	if !strings.HasPrefix(answer, "404 ") || !strings.Contains(answer, "<html") {
+		t.Errorf("the Service leads to somebody who says:\n%s", answer)
+	}
+}
+
 // messagesAreEmptied wants nothing left in what the gateway handed over.
 func (s *suite) messagesAreEmptied(t *testing.T) {
 	t.Helper()

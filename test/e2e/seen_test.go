@@ -40,19 +40,19 @@ func (s *suite) metricsNeedRole(t *testing.T) {
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "oauth-operator-metrics-reader"},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: monitoringNamespace, Name: "scraper"}},
 	})
-	s.metrics = s.scrapeAs(t, "scraper")
+	s.metrics = s.fetchAs(t, "scraper", metricsURL)
 	if !strings.HasPrefix(s.metrics, "200 ") || !strings.Contains(s.metrics, "oauth_operator_connections{") {
 		t.Errorf("with the role, the metrics endpoint says:\n%s", s.metrics)
 	}
-	if refusal := s.scrapeAs(t, "stranger"); !strings.HasPrefix(refusal, "403 ") || strings.Contains(refusal, "oauth_operator_") {
+	if refusal := s.fetchAs(t, "stranger", metricsURL); !strings.HasPrefix(refusal, "403 ") || strings.Contains(refusal, "oauth_operator_") {
 		t.Errorf("without the role, the metrics endpoint says:\n%s", refusal)
 	}
 }
 
-// scrapeAs returns what a pod with a ServiceAccount of that name gets from the metrics endpoint.
-func (s *suite) scrapeAs(t *testing.T, name string) string {
+// fetchAs returns status and body that a pod with a ServiceAccount of that name gets from an address in the cluster.
+func (s *suite) fetchAs(t *testing.T, name, address string) string {
 	t.Helper()
-	pod := restrictedPod(monitoringNamespace, name, s.tools, "fetch", metricsURL)
+	pod := restrictedPod(monitoringNamespace, name, s.tools, "fetch", address)
 	pod.Spec.ServiceAccountName = name
 	pod.Spec.AutomountServiceAccountToken = new(true)
 	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
