@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -187,7 +188,9 @@ func TestEveryRule(t *testing.T) {
 	said := &messages{}
 	// Run returns when all in it has ended.
 	t.Run("applications", func(t *testing.T) {
-		for name, test := range refusedApplications() {
+		all := refusedApplications()
+		maps.Copy(all, refusedWebhooks())
+		for name, test := range all {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				said.refused(t, applicationYAML(t, namespace, "x", test.yaml), test)
