@@ -175,7 +175,7 @@ func Encode(namespace, name string, m Message) (*corev1.Secret, error) {
 		secret.Annotations[AnnotationConnection] = m.Connection.String()
 		secret.Annotations[AnnotationConnectionUID] = string(m.ConnectionUID)
 	}
-	if m.ApplicationUID != "" {
+	if m.Application.Name != "" {
 		secret.Annotations[AnnotationApplication] = m.Application.String()
 	}
 	return secret, nil
