@@ -3,9 +3,7 @@
 package provider
 
 import (
-	"maps"
 	"net/url"
-	"slices"
 
 	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
@@ -46,29 +44,6 @@ func (p *Profile) ReadCallback(query url.Values) (Callback, error) {
 	var err error
 	callback.Captured, err = p.CaptureCallback(query.Get)
 	return callback, err
-}
-
-// The bounds of StateCandidates.
-const (
-	maxCandidates = 16
-	maxState      = 2 << 10
-)
-
-// StateCandidates are the values of a callback's query that may be its state, the likeliest first. Providers may call it
-// something else (callback.parameterNames), and which provider it is only the state can tell: open one after the other. The
-// State that ReadCallback then reads by the provider's own name must be the one that opened.
-func StateCandidates(query url.Values) []string {
-	var candidates []string
-	for _, name := range append([]string{"state"}, slices.Sorted(maps.Keys(query))...) {
-		value := query.Get(name)
-		if value == "" || len(value) > maxState || slices.Contains(candidates, value) {
-			continue
-		}
-		if candidates = append(candidates, value); len(candidates) == maxCandidates {
-			break
-		}
-	}
-	return candidates
 }
 
 func (p *Profile) callbackName(standard string) string {

@@ -3,7 +3,6 @@
 package provider_test
 
 import (
-	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -140,35 +139,5 @@ func TestAuthorizationCaptures(t *testing.T) {
 		if query.Get("login_hint") != want || query.Has("login_hint") != (want != "") || query.Has("realm") || query.Get("hd") != "acme" {
 			t.Errorf("with the captured value %q: %s", captured, link)
 		}
-	}
-}
-
-func TestStateCandidates(t *testing.T) {
-	t.Parallel()
-	many := "state=the-state"
-	for i := range 100 {
-		many += fmt.Sprintf("&p%02d=v%02d", i, i)
-	}
-	for query, want := range map[string][]string{
-		"code=c&state=s":        {"s", "c"},
-		"auth_code=c&session=s": {"c", "s"},
-		"a=x&state=x&b=&c=y":    {"x", "y"},
-		"":                      nil,
-		"z=" + strings.Repeat("s", 3000) + "&y=y": {"y"},
-	} {
-		values, err := url.ParseQuery(query)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := provider.StateCandidates(values); !slices.Equal(got, want) {
-			t.Errorf("%.40s: got %q, want %q", query, got, want)
-		}
-	}
-	values, err := url.ParseQuery(many)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := provider.StateCandidates(values); len(got) != 16 || got[0] != "the-state" {
-		t.Errorf("of many parameters: %d, the first %q", len(got), got[0])
 	}
 }
