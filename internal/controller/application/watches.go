@@ -165,7 +165,9 @@ func recordPredicate() predicate.Predicate {
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			return isClient(e.ObjectNew) && e.ObjectNew.GetResourceVersion() != e.ObjectOld.GetResourceVersion()
 		},
-		DeleteFunc: func(e event.DeleteEvent) bool { return e.Object.GetLabels()[v1alpha1.LabelRecord] != "" },
+		DeleteFunc: func(e event.DeleteEvent) bool {
+			return isClient(e.Object) || e.Object.GetLabels()[v1alpha1.LabelRecord] == v1alpha1.RecordGrant
+		},
 	}
 }
 
