@@ -112,7 +112,7 @@ func TestForgottenKeysBeginEmpty(t *testing.T) {
 	const size, burst = 10, 20
 	l, clock := newLimiter(1, burst, size)
 	total := 0
-	for range 200 {
+	for range 120 {
 		for i := range 2 * size {
 			total += admitted(l, fmt.Sprintf("client %d", i), burst)
 		}
@@ -134,7 +134,7 @@ func TestForgottenKeysBeginEmpty(t *testing.T) {
 
 // An attacker with far more addresses than are remembered.
 func TestFlood(t *testing.T) {
-	const size, perSecond, burst, seconds, steps = 1000, 2, 5, 120, 50
+	const size, perSecond, burst, seconds, steps = 1000, 2, 5, 30, 50
 	l, clock := newLimiter(perSecond, burst, size)
 	through, next := 0, 0
 	for now := range seconds * steps {

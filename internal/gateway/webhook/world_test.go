@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -186,7 +187,8 @@ type world struct {
 	keys      *keys
 	counter   *counter
 	clock     *testclock.FakePassiveClock
-	log       *strings.Builder
+	logging   sync.Mutex
+	log       strings.Builder
 	handler   http.Handler
 }
 
@@ -201,7 +203,7 @@ func worldOf(t testing.TB, namespace string, reader client.Reader, writer client
 		t: t, namespace: namespace, reader: reader, creator: &creator{Writer: writer},
 		keys:    &keys{secrets: map[types.UID]string{}},
 		counter: &counter{results: map[metrics.WebhookResult]int{}, limited: map[metrics.Limit]int{}},
-		clock:   testclock.NewFakePassiveClock(noon()), log: &strings.Builder{},
+		clock:   testclock.NewFakePassiveClock(noon()),
 	}
 	w.handler = w.replica()
 	return w
@@ -214,11 +216,10 @@ func (w *world) replica() http.Handler {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	var mu sync.Mutex
 	log := funcr.New(func(prefix, args string) {
-		mu.Lock()
-		defer mu.Unlock()
-		fmt.Fprintln(w.log, prefix, args)
+		w.logging.Lock()
+		defer w.logging.Unlock()
+		fmt.Fprintln(&w.log, prefix, args)
 	}, funcr.Options{Verbosity: 9})
 	mux := http.NewServeMux()
 	mux.Handle(v1alpha1.PathWebhooks+"/{"+webhook.WildcardNamespace+"}/{"+webhook.WildcardApplication+"}", webhook.New(webhook.Options{
@@ -343,9 +344,7 @@ func (w *world) post(a *v1alpha1.OAuthApplication, h http.Header, content string
 func (w *world) send(to http.Handler, path string, h http.Header, content string) *httptest.ResponseRecorder {
 	w.t.Helper()
 	r := httptest.NewRequestWithContext(w.t.Context(), http.MethodPost, v1alpha1.PathWebhooks+"/"+path, strings.NewReader(content))
-	for name, values := range h {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, h)
 	answer := httptest.NewRecorder()
 	to.ServeHTTP(answer, r)
 	return answer
