@@ -23,6 +23,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/internal/gateway/metrics"
 	"github.com/oauth-operator/oauth-operator/internal/keyset"
 	"github.com/oauth-operator/oauth-operator/internal/provider"
+	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
 
 // Names of the wildcards in the path that a Handler is served at, such as /webhooks/{namespace}/{application}.
@@ -42,6 +43,9 @@ const (
 	// messagesPerSecond is how many messages the events of one application may become in the long run; at once it is
 	// maxRecipients. Whoever owns an application can sign as many events as they like, and each message is kept for a while.
 	messagesPerSecond = 5
+	// readers is how many events are read at a time, of any application but one of each. An event can be made so that it
+	// takes long, by whoever owns its application; strangers cannot, since what they send is not read.
+	readers = 2
 	// retryLater is told to providers when there is no saying how long it will take.
 	retryLater = time.Minute
 )
@@ -79,8 +83,10 @@ type Options struct {
 type Handler struct {
 	Options
 	messages *limit.Limiter
-	// verifiers by the UID of their application; each a preparedVerifier.
+	// verifiers by the UID of their application; each a *preparedVerifier.
 	verifiers *lru.Cache
+	// reading is sent to while an event is read.
+	reading chan struct{}
 }
 
 // New makes a Handler.
@@ -89,6 +95,7 @@ func New(options Options) *Handler {
 		Options:   options,
 		messages:  limit.New(limit.Options{PerSecond: messagesPerSecond, Burst: maxRecipients, Clock: options.Clock}),
 		verifiers: lru.New(maxVerifiers),
+		reading:   make(chan struct{}, readers),
 	}
 }
 
@@ -162,16 +169,13 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request) answer {
 
 // judge decides whether the event is true.
 func (h *Handler) judge(r *http.Request, log logr.Logger, application *v1alpha1.OAuthApplication, body []byte) answer {
-	verifier, tolerance, ok := h.verifier(log, application)
-	if !ok {
-		return refused(metrics.WebhookUnknown)
-	}
+	prepared := h.prepare(log, application)
 	secret, ok := h.Keys.WebhookSecret(application.UID)
-	if !ok {
+	if prepared.verifier == nil || !ok {
 		return refused(metrics.WebhookUnknown)
 	}
 	now := h.Clock.Now()
-	event, err := verifier.Verify(secret, Request{Header: r.Header, Body: body, URL: application.Status.WebhookURL, ReceivedAt: now})
+	event, err := h.verify(r.Context(), prepared, secret, Request{Header: r.Header, Body: body, URL: application.Status.WebhookURL, ReceivedAt: now})
 	if err != nil {
 		// Anybody can cause this: it is counted, and told to those who want to know.
 		log.V(1).Info("event refused", "cause", err.Error())
@@ -186,29 +190,48 @@ func (h *Handler) judge(r *http.Request, log logr.Logger, application *v1alpha1.
 	case errors.Is(err, ErrUnreadable):
 		return answer{result: metrics.WebhookUnreadable, status: http.StatusBadRequest, text: "The event is not JSON: choose application/json where the webhook is registered."}
 	case err != nil:
-		log.Error(err, "cannot judge an event")
 		return failed()
 	}
-	d := delivery{Handler: h, log: log, application: application, event: event, now: now, keepUntil: now.Add(2*tolerance + clockSkew)}
+	d := delivery{Handler: h, log: log, application: application, event: event, now: now, keepUntil: now.Add(2*prepared.tolerance + clockSkew)}
 	return d.heed(r.Context())
+}
+
+// verify is Verifier.Verify, where an event waits for its turn to be read.
+func (h *Handler) verify(ctx context.Context, p *preparedVerifier, secret sensitive.String, r Request) (Event, error) {
+	proven, err := p.verifier.authenticate(secret, r)
+	if err != nil {
+		return Event{}, err
+	}
+	for _, turn := range []chan struct{}{p.reading, h.reading} {
+		select {
+		case turn <- struct{}{}:
+			defer func() { <-turn }()
+		case <-ctx.Done():
+			return Event{}, context.Cause(ctx)
+		}
+	}
+	return p.verifier.read(proven, r)
 }
 
 // preparedVerifier is what was made of one generation of an application.
 type preparedVerifier struct {
 	generation int64
-	verifier   *Verifier
-	tolerance  time.Duration
+	// verifier is nil when the application takes no events, or its webhook cannot be used.
+	verifier  *Verifier
+	tolerance time.Duration
+	// reading is sent to while an event of the application is read.
+	reading chan struct{}
 }
 
-// verifier returns that of an application; false: it takes no events, or its webhook cannot be used. A spec is read once,
-// since that can take longer than a stranger's request is worth.
-func (h *Handler) verifier(log logr.Logger, application *v1alpha1.OAuthApplication) (*Verifier, time.Duration, bool) {
+// prepare reads the webhook of an application, once for each generation: it can take longer than a stranger's request is
+// worth.
+func (h *Handler) prepare(log logr.Logger, application *v1alpha1.OAuthApplication) *preparedVerifier {
 	if kept, known := h.verifiers.Get(application.UID); known {
-		if p, ok := kept.(preparedVerifier); ok && p.generation == application.Generation {
-			return p.verifier, p.tolerance, p.verifier != nil
+		if p, ok := kept.(*preparedVerifier); ok && p.generation == application.Generation {
+			return p
 		}
 	}
-	p := preparedVerifier{generation: application.Generation}
+	p := &preparedVerifier{generation: application.Generation, reading: make(chan struct{}, 1)}
 	effective, err := h.Catalogue.Effective(&application.Spec)
 	if err == nil && effective.Webhook != nil {
 		p.tolerance = Tolerance(effective.Webhook)
@@ -219,5 +242,5 @@ func (h *Handler) verifier(log logr.Logger, application *v1alpha1.OAuthApplicati
 		log.Info("the application's webhook cannot be used", "cause", err.Error())
 	}
 	h.verifiers.Add(application.UID, p)
-	return p.verifier, p.tolerance, p.verifier != nil
+	return p
 }
