@@ -119,7 +119,7 @@ test-browser: controlplane ## Run the logins in a headless Chromium (needs chrom
 .PHONY: screenshots
 screenshots: controlplane ## Take the pictures of docs/screenshots anew (needs chromium and npm besides).
 	@hack/browser-tools.sh test/browser
-	cd test && $(GO) test -tags browser -count 1 -timeout 10m -run TestPages ./browser -screenshots $(ROOT)/docs/screenshots
+	cd test && $(GO) test -tags browser -count 1 -timeout 10m -run TestScreenshots ./browser -args -screenshots $(ROOT)/docs/screenshots
 
 .PHONY: test-e2e
 test-e2e: ## Run the real-cluster suite on the cluster of KUBECONFIG (see docs/development.md).

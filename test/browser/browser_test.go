@@ -2,7 +2,9 @@
 
 //go:build browser
 
-// Package browser goes through the gateway's pages in a real Chromium, as people do.
+// Package browser goes through the gateway's pages in a real Chromium, as people do: with a mouse, by keyboard alone, on a
+// phone, in the dark, without scripts, in two tabs. Behind the pages is the product as it is installed, at a real control
+// plane and a real OAuth server. make test-browser runs it.
 package browser
 
 import (
@@ -12,10 +14,20 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
 )
 
-// chromium is the browser that all tests share; each test has profiles of its own.
-var chromium context.Context //nolint:gochecknoglobals,containedctx // TestMain hands it to the tests
+// Shared by all tests of the package: each has browser profiles, namespaces and a provider of its own. Those that stop a
+// process of the product run one after the other, before those that run side by side.
+var (
+	chromium *browser //nolint:gochecknoglobals // TestMain hands it to the tests
+	product  *world   //nolint:gochecknoglobals // TestMain hands it to the tests
+)
+
+// screenshots is the directory that pictures of the pages are written to; empty: none are.
+var screenshots = flag.String("screenshots", "", "write pictures of the pages into this directory") //nolint:gochecknoglobals // a flag
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -27,12 +39,28 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// side is the number of tests at a time.
+const side = "4"
+
 func run(tests func() int) (code int, err error) {
-	ctx, stop, err := launch()
+	if err := flag.Set("test.parallel", side); err != nil {
+		return 0, fmt.Errorf("set the number of parallel tests: %w", err)
+	}
+	ctrl.SetLogger(logr.Discard()) // The tests' own clients have nothing to say.
+	started, err := newWorld(context.Background())
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, stop()) }()
-	chromium = ctx
+	defer func() { err = errors.Join(err, started.end()) }()
+	trusted, err := started.trusted()
+	if err != nil {
+		return 0, err
+	}
+	opened, err := launch(trusted...)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, opened.end()) }()
+	product, chromium = started, opened
 	return tests(), nil
 }

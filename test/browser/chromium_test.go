@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,9 +32,18 @@ import (
 // patience is how long any one thing may take in a browser on a busy machine.
 const patience = 30 * time.Second
 
-// launch starts a headless Chromium with a data directory of its own. The returned function ends it and all that it has
-// started. trusted are the public keys (SPKI hashes) of certificates that it takes although nobody vouches for them.
-func launch(trusted ...string) (context.Context, func() error, error) {
+// browser is a running Chromium.
+type browser struct {
+	ctx context.Context //nolint:containedctx // it is what the protocol's library knows a browser by
+	// end ends it and all that it has started.
+	end func() error
+	// profiles counts those that were opened.
+	profiles atomic.Int32
+}
+
+// launch starts a headless Chromium with a data directory of its own. trusted are the public keys (SPKI hashes) of
+// certificates that it takes although nobody vouches for them.
+func launch(trusted ...string) (*browser, error) {
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
 		// It resolves nothing but this machine, whatever a page or the browser itself would like to load.
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"),
@@ -43,34 +54,38 @@ func launch(trusted ...string) (context.Context, func() error, error) {
 	)
 	allocator, free := chromedp.NewExecAllocator(context.Background(), options...)
 	// What the protocol's Go types do not know yet is no news here.
-	ctx, _ := chromedp.NewContext(allocator, chromedp.WithErrorf(func(string, ...any) {}))
-	stop := func() error {
+	ctx, abandon := chromedp.NewContext(allocator, chromedp.WithErrorf(func(string, ...any) {}))
+	b := &browser{ctx: ctx, end: func() error {
 		defer free()
+		defer abandon()
 		bounded, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
 		return chromedp.Cancel(bounded)
-	}
+	}}
 	if err := chromedp.Do(ctx); err != nil {
+		abandon()
 		free()
-		return nil, nil, fmt.Errorf("start Chromium: %w", err)
+		return nil, fmt.Errorf("start Chromium: %w", err)
 	}
-	return ctx, stop, nil
+	return b, nil
 }
 
-// profile is a browser of its own: its tabs share cookies, and with no other profile anything.
+// profile is what people take for a browser of its own: its tabs share cookies, and with no other profile anything.
 type profile struct {
-	ctx context.Context //nolint:containedctx // it is what the protocol's library knows a browser by
+	ctx context.Context //nolint:containedctx // see browser
+	// address that it comes from, as a proxy would say: the gateway limits how often one address may come.
+	address string
 }
 
 // newProfile opens a profile until the test ends.
 func newProfile(t *testing.T) *profile {
 	t.Helper()
-	ctx, closeAll := chromedp.NewContext(chromium, chromedp.WithNewBrowserContext())
+	ctx, closeAll := chromedp.NewContext(chromium.ctx, chromedp.WithNewBrowserContext())
 	t.Cleanup(closeAll)
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatalf("open a browser profile: %v", err)
 	}
-	return &profile{ctx: ctx}
+	return &profile{ctx: ctx, address: fmt.Sprintf("192.0.2.%d", chromium.profiles.Add(1))}
 }
 
 // look is how a tab shows its pages.
@@ -94,25 +109,29 @@ func looks() []look { return []look{desktop(), desktop().inDark(), phone(), phon
 
 // tab is one page of a profile.
 type tab struct {
-	t       *testing.T
-	ctx     context.Context //nolint:containedctx // see profile
-	browser *profile
+	t   *testing.T
+	ctx context.Context //nolint:containedctx // see browser
 
 	mu sync.Mutex
 	// complaints are what the browser had to say against its pages.
 	complaints []string
+	// visited are the addresses of the pages that were asked for, redirects and all.
+	visited []string
 }
 
 // tab opens a tab, and fails the test at its end if the browser had to complain of any page in it.
 func (p *profile) tab(t *testing.T) *tab {
 	t.Helper()
 	ctx, closeTab := chromedp.NewContext(p.ctx)
-	b := &tab{t: t, ctx: ctx, browser: p}
+	b := &tab{t: t, ctx: ctx}
 	t.Cleanup(closeTab)
 	if err := chromedp.Listen(ctx, b.hear); err != nil {
 		t.Fatalf("open a tab: %v", err)
 	}
-	b.do(command(audits.Enable, cdp.Empty{}))
+	b.do(command(audits.Enable, cdp.Empty{}),
+		// Only one of several tabs would have the keyboard otherwise.
+		command(emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}),
+		command(network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: network.Headers{"X-Forwarded-For": p.address}}))
 	b.show(desktop())
 	t.Cleanup(func() {
 		for _, complaint := range b.takeComplaints() {
@@ -136,10 +155,17 @@ func command[P, R any](c cdp.Command[P, R], parameters P) chromedp.Action[chrome
 	})
 }
 
-// hear notes complaints. A status above 400 is none: pages that tell of a failure have one.
+// hear notes complaints, and where pages come from. A status above 400 is none: pages that tell of a failure have one.
 func (b *tab) hear(event any) {
 	complaint := ""
 	switch event := event.(type) {
+	case *network.EventRequestWillBeSent:
+		if event.Type == network.ResourceTypeDocument {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.visited = append(b.visited, event.Request.URL)
+		}
+		return
 	case *log.EventEntryAdded:
 		if event.Entry.Level == log.EntryLevelError && !strings.Contains(event.Entry.Text, "the server responded with a status of") {
 			complaint = fmt.Sprintf("%s: %s", event.Entry.Source, event.Entry.Text)
@@ -181,6 +207,20 @@ func (b *tab) takeComplaints() []string {
 	taken := b.complaints
 	b.complaints = nil
 	return taken
+}
+
+// went returns the last address with a path that the tab has asked for.
+func (b *tab) went(path string) string {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, address := range slices.Backward(b.visited) {
+		if at, err := url.Parse(address); err == nil && at.Path == path {
+			return address
+		}
+	}
+	b.t.Fatalf("the tab never went to %s", path)
+	return ""
 }
 
 // awaitComplaint waits for a complaint with a word in it, and takes all there are.
@@ -302,15 +342,15 @@ func (b *tab) open(address string) {
 	b.do(chromedp.Navigate(address))
 }
 
-// press clicks the middle of a button or link of a text, as a mouse does.
+// press clicks the middle of a button or link whose text begins so, as a mouse does.
 func (b *tab) press(label string) {
 	b.t.Helper()
-	b.do(chromedp.Click(xpath("button", "a", label), chromedp.NodeVisible))
+	b.do(chromedp.Click(pressable(label), chromedp.NodeVisible))
 }
 
-// xpath selects elements of two kinds by their whole text.
-func xpath(one, other, label string) string {
-	return fmt.Sprintf("//%[1]s[normalize-space()=%[3]q]|//%[2]s[normalize-space()=%[3]q]", one, other, label)
+// pressable selects buttons and links by the beginning of their text.
+func pressable(label string) string {
+	return fmt.Sprintf("//*[self::button or self::a][starts-with(normalize-space(), normalize-space(%q))]", label)
 }
 
 // focused is the text, else the value, of the element that has the keyboard.
@@ -323,7 +363,7 @@ func (b *tab) focused() string {
 	return text
 }
 
-// tabTo presses Tab until the keyboard is at an element of a text or value.
+// tabTo presses Tab until the keyboard is at an element whose text or value begins so.
 func (b *tab) tabTo(label string) {
 	b.t.Helper()
 	var passed []string
@@ -331,7 +371,7 @@ func (b *tab) tabTo(label string) {
 	for range most {
 		b.key(kb.Tab)
 		now := b.focused()
-		if now == label {
+		if strings.HasPrefix(now, label) {
 			return
 		}
 		passed = append(passed, now)

@@ -31,6 +31,7 @@ func serve(t *testing.T, header map[string]string, content string) string {
 
 // TestComplaintsAreHeard : a page that breaks its own policy is found out, or the other tests would prove nothing.
 func TestComplaintsAreHeard(t *testing.T) {
+	t.Parallel()
 	elsewhere := strings.Replace(serve(t, nil, "<!doctype html><title>Elsewhere</title>"), "127.0.0.1", "localhost", 1)
 	tests := map[string]struct{ body, press string }{
 		"a script":               {body: "<script>document.title='ran'</script>"},
@@ -54,6 +55,7 @@ func TestComplaintsAreHeard(t *testing.T) {
 
 // TestFindingsAreFound : axe runs under the strictest policy, and finds what is wrong.
 func TestFindingsAreFound(t *testing.T) {
+	t.Parallel()
 	policy := map[string]string{"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 	tab := newTab(t)
 	tab.open(serve(t, policy, `<!doctype html><html lang=en><title>A page</title><main><h1>A page</h1>
@@ -72,6 +74,7 @@ func TestFindingsAreFound(t *testing.T) {
 
 // TestWithoutScripts : a tab that shall run no scripts runs none, and can still be looked into.
 func TestWithoutScripts(t *testing.T) {
+	t.Parallel()
 	const content = `<!doctype html><html lang=en><title>A page</title><h1>No script</h1><script>document.querySelector("h1").innerText="A script"</script>`
 	tab := newTab(t)
 	address := serve(t, nil, content)
