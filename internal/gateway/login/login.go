@@ -50,7 +50,7 @@ const (
 	waitFor = 2 * time.Minute
 	// graceForSecret is how long a success waits for the Secret of the workload.
 	graceForSecret = 5 * time.Second
-	// againAfter is when a waiting page asks again.
+	// againAfter is when a waiting page asks again whose request could not be held.
 	againAfter = time.Second
 )
 

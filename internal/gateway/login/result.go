@@ -47,7 +47,12 @@ func (h *Handler) resultPage(ctx context.Context, login seal.Login, sealed strin
 	n.Detail = found.detail
 	switch found.kind {
 	case pages.Waiting, pages.ControllerAway:
-		n.Refresh, n.RefreshAfter = h.external+PathResult+"/"+sealed, againAfter
+		n.Refresh = h.external + PathResult + "/" + sealed
+		// After a request that was held the next one follows at once, so that the person waits there and not in between. Pages
+		// that move on after a while disturb people who read slowly (WCAG 2.2.1), and tell later how it went.
+		if !found.held {
+			n.RefreshAfter = againAfter
+		}
 	case pages.Success, pages.Suspended:
 	default:
 		n.RetryURL = h.retryLink(found.connection)
@@ -62,6 +67,8 @@ type finding struct {
 	connection *v1alpha1.OAuthConnection
 	// unpublished : it has succeeded, and the Secret is not there yet.
 	unpublished bool
+	// held : it was waited for as long as a request may be held.
+	held bool
 }
 
 // await finds out how a login went, and waits for that for a bounded time. The connection is looked at when it has changed, not
@@ -78,8 +85,10 @@ func (h *Handler) await(ctx context.Context, login seal.Login) (finding, error) 
 			grace.Stop()
 		}
 	}()
+	held := false
 	for {
 		found, err := h.look(ctx, login)
+		found.held = held
 		switch {
 		case err != nil:
 			return finding{}, err
@@ -99,7 +108,7 @@ func (h *Handler) await(ctx context.Context, login seal.Login) (finding, error) 
 		case <-changes:
 		case <-end:
 			left = login.StartedAt.Add(waitFor).Sub(h.Clock.Now())
-			ok = false // Once more, and then it is said as it is.
+			ok, held = false, true // Once more, and then it is said as it is.
 		case <-h.Stopping:
 			ok = false
 		case <-ctx.Done():
