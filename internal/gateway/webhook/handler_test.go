@@ -20,6 +20,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -69,7 +70,7 @@ func TestEventBecomesMessage(t *testing.T) {
 		}
 	}
 	// The tests run as a gateway: what it has written it cannot read.
-	err := gateway.live.Get(t.Context(), types.NamespacedName{Namespace: operatorNamespace, Name: messageName(a, "msg_1", c)}, &corev1.Secret{})
+	err := shared.live.Get(t.Context(), types.NamespacedName{Namespace: operatorNamespace, Name: messageName(a, "msg_1", c)}, &corev1.Secret{})
 	if !apierrors.IsForbidden(err) {
 		t.Errorf("a gateway may read a message: %v", err)
 	}
@@ -83,7 +84,7 @@ func messageName(a *v1alpha1.OAuthApplication, event string, c *v1alpha1.OAuthCo
 func keepUntil(t *testing.T, a *v1alpha1.OAuthApplication, event string, c *v1alpha1.OAuthConnection) time.Time {
 	t.Helper()
 	secret := &corev1.Secret{}
-	if err := plane.Client().Get(t.Context(), types.NamespacedName{Namespace: operatorNamespace, Name: messageName(a, event, c)}, secret); err != nil {
+	if err := shared.plane.Client().Get(t.Context(), types.NamespacedName{Namespace: operatorNamespace, Name: messageName(a, event, c)}, secret); err != nil {
 		t.Fatal(err)
 	}
 	at, err := time.Parse(time.RFC3339, secret.Annotations[pending.AnnotationKeepUntil])
@@ -96,7 +97,7 @@ func keepUntil(t *testing.T, a *v1alpha1.OAuthApplication, event string, c *v1al
 // Every connection that an event is about is told, and nobody else.
 func TestWhoIsTold(t *testing.T) {
 	w := newWorld(t)
-	elsewhere := plane.Namespace(t)
+	elsewhere := shared.plane.Namespace(t)
 	a, other := w.application("crm"), w.application("other")
 	named := w.connection(w.namespace, "named", a, "connection_1", "group_1")
 	sibling := w.connection(w.namespace, "sibling", a, "connection_2", "group_1")
@@ -130,14 +131,14 @@ func TestWhoIsTold(t *testing.T) {
 		}
 		for name := range names {
 			secret := &corev1.Secret{}
-			if err := plane.Client().Get(t.Context(), types.NamespacedName{Namespace: operatorNamespace, Name: name}, secret); err != nil {
+			if err := shared.plane.Client().Get(t.Context(), types.NamespacedName{Namespace: operatorNamespace, Name: name}, secret); err != nil {
 				t.Fatalf("%s: %v", test.reason, err)
 			}
 			m, err := pending.Decode(secret)
 			if err != nil || m.Hint.GrantID != test.id || m.Hint.Subject != test.subject {
 				t.Errorf("%s: %+v, %v", test.reason, m, err)
 			}
-			if err := plane.Client().Delete(t.Context(), secret); err != nil {
+			if err := shared.plane.Client().Delete(t.Context(), secret); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -456,13 +457,13 @@ func TestChangedApplication(t *testing.T) {
 	content := about("connection_1", "")
 	w.answered(w.post(a, w.event("msg_1", content), content), http.StatusOK, metrics.WebhookAccepted)
 	a.Spec.Webhook.DeauthorizedEvents = []string{"something.else"}
-	if err := plane.Client().Update(t.Context(), a); err != nil {
+	if err := shared.plane.Client().Update(t.Context(), a); err != nil {
 		t.Fatal(err)
 	}
 	w.seen(a)
 	w.answered(w.post(a, w.event("msg_2", content), content), http.StatusOK, metrics.WebhookIgnored)
 	a.Spec.Webhook = nil
-	if err := plane.Client().Update(t.Context(), a); err != nil {
+	if err := shared.plane.Client().Update(t.Context(), a); err != nil {
 		t.Fatal(err)
 	}
 	w.seen(a)
@@ -482,7 +483,7 @@ func TestSignedURL(t *testing.T) {
 	h := header("X-Square-Hmacsha256-Signature", base64MAC(sharedSecret, publicURL, content))
 	w.answered(w.post(a, h, content), http.StatusNotFound, metrics.WebhookUnsigned)
 	a.Status.WebhookURL = publicURL
-	if err := plane.Client().Status().Update(t.Context(), a); err != nil {
+	if err := shared.plane.Client().Status().Update(t.Context(), a); err != nil {
 		t.Fatal(err)
 	}
 	w.seen(a)
@@ -523,7 +524,11 @@ func inMemory(t *testing.T, connections int, funcs interceptor.Funcs) (*world, *
 	a := &v1alpha1.OAuthApplication{ObjectMeta: metav1.ObjectMeta{Namespace: "platform", Name: "crm", UID: "a1", Generation: 1}}
 	a.Spec.Webhook = spec(standard())
 	a.Spec.Webhook.Subject = "$.subject"
-	builder := fake.NewClientBuilder().WithScheme(plane.Scheme).WithObjects(a).
+	scheme := runtime.NewScheme()
+	if err := errors.Join(corev1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(a).
 		WithIndex(&v1alpha1.OAuthConnection{}, webhook.IndexByApplication, webhook.IndexApplication).WithInterceptorFuncs(funcs)
 	for i := range connections {
 		c := &v1alpha1.OAuthConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "platform", Name: fmt.Sprintf("c-%d", i), UID: types.UID(fmt.Sprintf("c-%d", i))}}

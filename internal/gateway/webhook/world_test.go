@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -37,67 +38,60 @@ import (
 // operatorNamespace is where the gateway of the tests may leave messages.
 const operatorNamespace = "webhook-tests"
 
-// plane is the control plane that the tests of this package share, and gateway what a gateway has of it: a cache and a
-// client with the rights that it is installed with.
-var (
-	plane   *testenv.Environment //nolint:gochecknoglobals // TestMain hands it to the tests
-	gateway struct {             //nolint:gochecknoglobals // TestMain hands it to the tests
-		cache cache.Cache
-		live  client.Client
-	}
-)
+// shared is what the tests of this package share: a control plane, and what a gateway has of it, a cache and a client with the
+// rights that it is installed with. It is started by the first test that wants it: fuzzing does not.
+var shared struct { //nolint:gochecknoglobals // TestMain ends it
+	once  sync.Once
+	err   error
+	plane *testenv.Environment
+	cache cache.Cache
+	live  client.Client
+	stop  []func() error
+}
 
 func TestMain(m *testing.M) {
-	os.Exit(run(m))
+	code := m.Run()
+	for _, stop := range slices.Backward(shared.stop) {
+		if err := stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
 }
 
-func run(m *testing.M) int {
-	environment, stop, err := testenv.StartMain(testenv.Options{})
+// startShared starts what the tests share.
+func startShared() error {
+	plane, stop, err := testenv.StartMain(testenv.Options{})
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		return err
 	}
-	plane = environment
+	shared.plane, shared.stop = plane, append(shared.stop, stop)
 	ctx, cancel := context.WithCancel(context.Background())
-	code := 1
-	ended, err := startGateway(ctx)
-	if err == nil {
-		code = m.Run()
-	}
-	cancel()
-	if ended != nil {
-		err = errors.Join(err, <-ended)
-	}
-	if err := errors.Join(err, stop()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
-}
-
-func startGateway(ctx context.Context) (ended chan error, err error) {
+	shared.stop = append(shared.stop, func() error { cancel(); return nil })
 	config, err := plane.Gateway(ctx, operatorNamespace)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if gateway.live, err = client.New(config, client.Options{Scheme: plane.Scheme}); err != nil {
-		return nil, err
+	if shared.live, err = client.New(config, client.Options{Scheme: plane.Scheme}); err != nil {
+		return err
 	}
-	if gateway.cache, err = cache.New(config, cache.Options{Scheme: plane.Scheme}); err != nil {
-		return nil, err
+	if shared.cache, err = cache.New(config, cache.Options{Scheme: plane.Scheme}); err != nil {
+		return err
 	}
-	if err := webhook.RegisterIndexes(ctx, gateway.cache); err != nil {
-		return nil, err
+	if err := webhook.RegisterIndexes(ctx, shared.cache); err != nil {
+		return err
 	}
-	if _, err := gateway.cache.GetInformer(ctx, &v1alpha1.OAuthApplication{}); err != nil {
-		return nil, err
+	if _, err := shared.cache.GetInformer(ctx, &v1alpha1.OAuthApplication{}); err != nil {
+		return err
 	}
-	ended = make(chan error, 1)
-	go func() { ended <- gateway.cache.Start(ctx) }()
-	if !gateway.cache.WaitForCacheSync(ctx) {
-		return ended, errors.New("the cache does not fill")
+	ended := make(chan error, 1)
+	go func() { ended <- shared.cache.Start(ctx) }()
+	shared.stop = append(shared.stop, func() error { cancel(); return <-ended })
+	if !shared.cache.WaitForCacheSync(ctx) {
+		return errors.New("the cache does not fill")
 	}
-	return ended, nil
+	return nil
 }
 
 // creator creates Secrets, unless fail has an error for them.
@@ -194,7 +188,11 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	return worldOf(t, plane.Namespace(t), gateway.cache, gateway.live)
+	shared.once.Do(func() { shared.err = startShared() })
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return worldOf(t, shared.plane.Namespace(t), shared.cache, shared.live)
 }
 
 func worldOf(t testing.TB, namespace string, reader client.Reader, writer client.Writer) *world {
@@ -244,7 +242,7 @@ func (w *world) application(name string, edits ...func(*v1alpha1.OAuthApplicatio
 	for _, edit := range edits {
 		edit(a)
 	}
-	if err := plane.Client().Create(w.t.Context(), a); err != nil {
+	if err := shared.plane.Client().Create(w.t.Context(), a); err != nil {
 		w.t.Fatal(err)
 	}
 	w.seen(a)
@@ -278,11 +276,11 @@ func (w *world) connection(namespace, name string, a *v1alpha1.OAuthApplication,
 	if namespace != a.Namespace {
 		c.Spec.ApplicationRef.Namespace = a.Namespace
 	}
-	if err := plane.Client().Create(w.t.Context(), c); err != nil {
+	if err := shared.plane.Client().Create(w.t.Context(), c); err != nil {
 		w.t.Fatal(err)
 	}
 	c.Status.ID, c.Status.Subject = id, subject
-	if err := plane.Client().Status().Update(w.t.Context(), c); err != nil {
+	if err := shared.plane.Client().Status().Update(w.t.Context(), c); err != nil {
 		w.t.Fatal(err)
 	}
 	w.seen(c)
@@ -293,7 +291,7 @@ func (w *world) connection(namespace, name string, a *v1alpha1.OAuthApplication,
 func (w *world) messages(a *v1alpha1.OAuthApplication) map[types.UID]pending.Message {
 	w.t.Helper()
 	var list corev1.SecretList
-	err := plane.Client().List(w.t.Context(), &list, client.InNamespace(operatorNamespace), client.MatchingLabels{v1alpha1.LabelRecord: v1alpha1.RecordPending})
+	err := shared.plane.Client().List(w.t.Context(), &list, client.InNamespace(operatorNamespace), client.MatchingLabels{v1alpha1.LabelRecord: v1alpha1.RecordPending})
 	if err != nil {
 		w.t.Fatal(err)
 	}
