@@ -131,18 +131,19 @@ func obstructed(reason, message string) func(*lifecycle.Facts) {
 	}
 }
 
-// login is a person's code that came at a time.
-func login(hash, id string, at time.Time) func(*lifecycle.Facts) {
+// login is the code of login-2, code-2, that came at a time.
+func login(at time.Time) func(*lifecycle.Facts) {
 	return func(f *lifecycle.Facts) {
 		person(true)(f)
-		f.Input = lifecycle.Input{State: lifecycle.InputPresent, Hash: hash, Version: "message/" + id, Login: id, ReceivedAt: at}
+		f.Input = lifecycle.Input{State: lifecycle.InputPresent, Hash: "code-2", Version: "message/login-2", Login: "login-2", ReceivedAt: at}
 	}
 }
 
-func answered(id, reason string) func(*lifecycle.Facts) {
+// declined is a login that a person broke off.
+func declined(id string) func(*lifecycle.Facts) {
 	return func(f *lifecycle.Facts) {
 		person(true)(f)
-		f.Answer = &lifecycle.Answer{Login: id, Reason: reason, Message: "the person said no"}
+		f.Answer = &lifecycle.Answer{Login: id, Reason: "AccessDenied", Message: "the person said no"}
 	}
 }
 
@@ -150,8 +151,9 @@ func hint(id string, at time.Time) *lifecycle.Hint {
 	return &lifecycle.Hint{ID: id, Type: "revoked", At: at}
 }
 
-func hintedBy(id string, at time.Time) func(*lifecycle.Record) {
-	return func(r *lifecycle.Record) { r.Hint = hint(id, at) }
+// hintedAt is a record with the report event-1.
+func hintedAt(at time.Time) func(*lifecycle.Record) {
+	return func(r *lifecycle.Record) { r.Hint = hint("event-1", at) }
 }
 
 func imported(hash string) func(*lifecycle.Facts) {

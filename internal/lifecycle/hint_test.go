@@ -10,8 +10,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/internal/lifecycle"
 )
 
-func reporting(id string, at time.Time) func(*lifecycle.Facts) {
-	return func(f *lifecycle.Facts) { f.Reported = hint(id, at) }
+func reporting(at time.Time) func(*lifecycle.Facts) {
+	return func(f *lifecycle.Facts) { f.Reported = hint("event-1", at) }
 }
 
 func checkable(f *lifecycle.Facts) {
@@ -29,32 +29,32 @@ func TestDecideHint(t *testing.T) {
 	gone := func(r *lifecycle.Record) {
 		r.Standing = &lifecycle.Standing{State: lifecycle.StandingDeleted, At: issued()}
 	}
-	issuedToClient := func(r *lifecycle.Record) { hintedBy("event-1", event)(r) }
+	issuedToClient := func(r *lifecycle.Record) { hintedAt(event)(r) }
 	for _, row := range []struct {
 		name   string
 		facts  lifecycle.Facts
 		want   lifecycle.Decision
 		reason string
 	}{
-		{"reported", about(held(), reporting("event-1", event)), act(lifecycle.Heed), "it is written down first"},
-		{"reported while suspended", about(held(), reporting("event-1", event), suspended), act(lifecycle.Heed), "writing it down asks nobody"},
-		{"reported twice", about(held(hintedBy("event-1", event)), reporting("event-1", event), checkable), act(lifecycle.CheckGrant), "once"},
-		{"reported of an earlier grant", about(held(), reporting("event-1", issued().Add(-time.Hour))), idle, "a person has authorized since"},
-		{"reported without a grant", about(empty(), reporting("event-1", event), person(true)), act(lifecycle.Wait), "there is nothing to end"},
-		{"token can be asked about", about(held(hintedBy("event-1", event)), checkable), act(lifecycle.CheckGrant), "the question that concerns this grant alone"},
-		{"token has expired", about(held(hintedBy("event-1", event), lifetime(5*time.Minute)), checkable), act(lifecycle.Refresh), "an expired token proves nothing"},
-		{"token was found dead", about(held(hintedBy("event-1", event), func(r *lifecycle.Record) { r.Doubted = true }), checkable), act(lifecycle.Refresh), "the refresh token has the last word"},
-		{"only a refresh can tell", about(held(hintedBy("event-1", event))), act(lifecycle.Refresh), "the provider refuses a dead refresh token"},
-		{"refresh failed a moment ago", about(held(hintedBy("event-1", event), failing(unavailable(20*time.Minute)))), lifecycle.Decision{Action: lifecycle.Wait, At: after(20 * time.Minute)}, "an outage is no reason for haste"},
+		{"reported", about(held(), reporting(event)), act(lifecycle.Heed), "it is written down first"},
+		{"reported while suspended", about(held(), reporting(event), suspended), act(lifecycle.Heed), "writing it down asks nobody"},
+		{"reported twice", about(held(hintedAt(event)), reporting(event), checkable), act(lifecycle.CheckGrant), "once"},
+		{"reported of an earlier grant", about(held(), reporting(issued().Add(-time.Hour))), idle, "a person has authorized since"},
+		{"reported without a grant", about(empty(), reporting(event), person(true)), act(lifecycle.Wait), "there is nothing to end"},
+		{"token can be asked about", about(held(hintedAt(event)), checkable), act(lifecycle.CheckGrant), "the question that concerns this grant alone"},
+		{"token has expired", about(held(hintedAt(event), lifetime(5*time.Minute)), checkable), act(lifecycle.Refresh), "an expired token proves nothing"},
+		{"token was found dead", about(held(hintedAt(event), func(r *lifecycle.Record) { r.Doubted = true }), checkable), act(lifecycle.Refresh), "the refresh token has the last word"},
+		{"only a refresh can tell", about(held(hintedAt(event))), act(lifecycle.Refresh), "the provider refuses a dead refresh token"},
+		{"refresh failed a moment ago", about(held(hintedAt(event), failing(unavailable(20*time.Minute)))), lifecycle.Decision{Action: lifecycle.Wait, At: after(20 * time.Minute)}, "an outage is no reason for haste"},
 		{"question failed a moment ago", about(held(func(r *lifecycle.Record) {
 			r.Hint = hint("event-1", event)
 			r.Hint.NextAttemptAt = after(11 * time.Minute)
 		}), checkable), lifecycle.Decision{Action: lifecycle.Wait, At: after(11 * time.Minute)}, "again later"},
-		{"only the list can tell", about(held(hintedBy("event-1", event), noRefreshToken), listing(event)), lifecycle.Decision{Action: lifecycle.Wait, At: after(time.Hour)}, "the list that is known is older"},
-		{"the list says nothing new", about(held(hintedBy("event-1", event), noRefreshToken), listing(now)), act(lifecycle.Judge), "it would have said so"},
-		{"nobody can tell", about(held(hintedBy("event-1", event), noRefreshToken)), act(lifecycle.Judge), "a matter of belief"},
-		{"suspended", about(held(hintedBy("event-1", event)), checkable, suspended), lifecycle.Decision{Action: lifecycle.Wait, At: after(time.Hour)}, "nobody is asked"},
-		{"ended meanwhile", about(held(hintedBy("event-1", event), gone), checkable), act(lifecycle.Judge), "nothing is left to verify"},
+		{"only the list can tell", about(held(hintedAt(event), noRefreshToken), listing(event)), lifecycle.Decision{Action: lifecycle.Wait, At: after(time.Hour)}, "the list that is known is older"},
+		{"the list says nothing new", about(held(hintedAt(event), noRefreshToken), listing(now)), act(lifecycle.Judge), "it would have said so"},
+		{"nobody can tell", about(held(hintedAt(event), noRefreshToken)), act(lifecycle.Judge), "a matter of belief"},
+		{"suspended", about(held(hintedAt(event)), checkable, suspended), lifecycle.Decision{Action: lifecycle.Wait, At: after(time.Hour)}, "nobody is asked"},
+		{"ended meanwhile", about(held(hintedAt(event), gone), checkable), act(lifecycle.Judge), "nothing is left to verify"},
 		{"a grant of the client's own", about(credentials(issuedToClient), clientCredentials, checkable), act(lifecycle.Judge), "nobody has authorized it"},
 	} {
 		t.Run(row.name, func(t *testing.T) { mustDecide(t, row.facts, now, row.want, row.reason) })
@@ -64,7 +64,7 @@ func TestDecideHint(t *testing.T) {
 func TestHintIsBorneOut(t *testing.T) {
 	now := after(time.Minute)
 	f := func(edits ...func(*lifecycle.Record)) lifecycle.Facts {
-		return about(held(append([]func(*lifecycle.Record){hintedBy("event-1", issued())}, edits...)...), checkable)
+		return about(held(append([]func(*lifecycle.Record){hintedAt(issued())}, edits...)...), checkable)
 	}
 	mustBeGone := func(t *testing.T, r *lifecycle.Record) {
 		t.Helper()
@@ -114,7 +114,7 @@ func TestHintIsBorneOut(t *testing.T) {
 
 func TestJudged(t *testing.T) {
 	now := after(time.Minute)
-	record := held(hintedBy("event-1", issued()), noRefreshToken)
+	record := held(hintedAt(issued()), noRefreshToken)
 	believer := func(f *lifecycle.Facts) { f.BelievesHints = true }
 	if got, believed := lifecycle.Judged(record, about(record, believer), now); !believed || !got.Gone() || got.Hint != nil {
 		t.Errorf("not taken at its word: %+v", got.Standing)
@@ -129,7 +129,7 @@ func TestJudged(t *testing.T) {
 
 func TestUnverified(t *testing.T) {
 	now := issued()
-	r := held(hintedBy("event-1", issued()))
+	r := held(hintedAt(issued()))
 	for attempt := range 100 {
 		next, dropped := lifecycle.Unverified(r, 0, now)
 		if dropped {
@@ -156,7 +156,7 @@ func TestMergeKeepsLaterHint(t *testing.T) {
 	if got := lifecycle.Merge(before, outcome, current); got.Hint == nil || got.Hint.ID != "event-2" {
 		t.Error("the report is lost")
 	}
-	before = lifecycle.Begin(held(hintedBy("event-1", issued())), call, process, "")
+	before = lifecycle.Begin(held(hintedAt(issued())), call, process, "")
 	outcome = lifecycle.Succeeded(before, call, expiring(2*time.Hour), now)
 	if got := lifecycle.Merge(before, outcome, before); got.Hint != nil {
 		t.Error("the report was answered and is verified again")

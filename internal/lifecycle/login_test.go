@@ -22,19 +22,19 @@ func TestDecideLogin(t *testing.T) {
 		reason string
 	}{
 		{"nobody came", about(nil, person(true)), now, act(lifecycle.Wait), "nothing to do but to wait"},
-		{"a code", about(nil, login("code-2", "login-2", issued())), now, act(lifecycle.Exchange), "somebody waits"},
-		{"a code although the client is paused", about(nil, login("code-2", "login-2", issued()), pausedUntil(after(time.Hour))), now, lifecycle.Decision{Action: lifecycle.Exchange, Probe: true}, "a click is rare, and the code would die"},
-		{"a code for a grant that is held", about(held(), login("code-2", "login-2", issued())), now, act(lifecycle.Exchange), "a person authorizes again"},
-		{"a code while suspended", about(nil, login("code-2", "login-2", issued()), suspended), now, act(lifecycle.Conclude), "the person should hear of it"},
-		{"a code that is not allowed", about(nil, login("code-2", "login-2", issued()), blockedBy("NotAllowed", "no")), now, act(lifecycle.Conclude), "it will not change within a minute"},
-		{"a code while the application is read anew", about(nil, login("code-2", "login-2", issued()), blockedBy("ApplicationNotReady", "soon")), now, lifecycle.Decision{Action: lifecycle.Wait, At: after(time.Minute)}, "it will be ready in a moment"},
-		{"a code while the application is not ready for long", about(nil, login("code-2", "login-2", issued()), blockedBy("ApplicationNotReady", "soon")), after(time.Minute), act(lifecycle.Conclude), "the code is dead"},
-		{"a code that could not be sent", about(empty(failingInput(onInput("code-2", unavailable(9*time.Minute)))), login("code-2", "login-2", issued())), after(8 * time.Minute), lifecycle.Decision{Action: lifecycle.Wait, At: after(9 * time.Minute)}, "a failure is waited for"},
-		{"a code that could never be sent", about(empty(failingInput(onInput("code-2", unavailable(time.Hour)))), login("code-2", "login-2", issued())), after(10 * time.Minute), act(lifecycle.Conclude), "no code lives that long"},
-		{"declined", about(held(), answered("login-2", "AccessDenied")), now, act(lifecycle.Conclude), "it is written down"},
-		{"declined, and written down", about(held(), answered("login-1", "AccessDenied")), now, lifecycle.Decide(about(held(), person(true)), now), "once"},
-		{"declined while being deleted", about(held(), answered("login-2", "AccessDenied"), leaving()), now, act(lifecycle.Revoke), "nobody needs to know"},
-		{"declined during a call", about(held(), answered("login-2", "AccessDenied"), running), now, lifecycle.Decide(about(held(), running), now), "one after the other"},
+		{"a code", about(nil, login(issued())), now, act(lifecycle.Exchange), "somebody waits"},
+		{"a code although the client is paused", about(nil, login(issued()), pausedUntil(after(time.Hour))), now, lifecycle.Decision{Action: lifecycle.Exchange, Probe: true}, "a click is rare, and the code would die"},
+		{"a code for a grant that is held", about(held(), login(issued())), now, act(lifecycle.Exchange), "a person authorizes again"},
+		{"a code while suspended", about(nil, login(issued()), suspended), now, act(lifecycle.Conclude), "the person should hear of it"},
+		{"a code that is not allowed", about(nil, login(issued()), blockedBy("NotAllowed", "no")), now, act(lifecycle.Conclude), "it will not change within a minute"},
+		{"a code while the application is read anew", about(nil, login(issued()), blockedBy("ApplicationNotReady", "soon")), now, lifecycle.Decision{Action: lifecycle.Wait, At: after(time.Minute)}, "it will be ready in a moment"},
+		{"a code while the application is not ready for long", about(nil, login(issued()), blockedBy("ApplicationNotReady", "soon")), after(time.Minute), act(lifecycle.Conclude), "the code is dead"},
+		{"a code that could not be sent", about(empty(failingInput(onInput("code-2", unavailable(9*time.Minute)))), login(issued())), after(8 * time.Minute), lifecycle.Decision{Action: lifecycle.Wait, At: after(9 * time.Minute)}, "a failure is waited for"},
+		{"a code that could never be sent", about(empty(failingInput(onInput("code-2", unavailable(time.Hour)))), login(issued())), after(10 * time.Minute), act(lifecycle.Conclude), "no code lives that long"},
+		{"declined", about(held(), declined("login-2")), now, act(lifecycle.Conclude), "it is written down"},
+		{"declined, and written down", about(held(), declined("login-1")), now, lifecycle.Decide(about(held(), person(true)), now), "once"},
+		{"declined while being deleted", about(held(), declined("login-2"), leaving()), now, act(lifecycle.Revoke), "nobody needs to know"},
+		{"declined during a call", about(held(), declined("login-2"), running), now, lifecycle.Decide(about(held(), running), now), "one after the other"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			mustDecide(t, row.facts, row.now, row.want, row.reason)
@@ -53,12 +53,12 @@ func TestConcluded(t *testing.T) {
 	if !got.Held() || got.SpentInput != r.SpentInput || r.Authorization.ID != "login-1" {
 		t.Error("the grant was touched, or the record that it began with")
 	}
-	f := about(empty(failingInput(onInput("code-2", unavailable(time.Hour)))), login("code-2", "login-2", issued()), suspended)
+	f := about(empty(failingInput(onInput("code-2", unavailable(time.Hour)))), login(issued()), suspended)
 	got = lifecycle.Concluded(f.Record, *f.Conclusion(now), f.Input, now)
 	if !got.HasSpent("code-2") || got.InputFailure != nil || got.Authorization.Reason != v1alpha1.ReasonSuspended {
 		t.Errorf("the code may be sent after all: %+v", got)
 	}
-	f = about(f.Record, login("code-2", "login-2", issued()))
+	f = about(f.Record, login(issued()))
 	if said := f.Conclusion(after(time.Hour)); said.Reason != v1alpha1.ReasonAuthorizationExpired || !strings.Contains(said.Message, "503") {
 		t.Errorf("a code that could not be sent ended as %+v", said)
 	}

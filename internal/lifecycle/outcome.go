@@ -443,9 +443,7 @@ func Merge(before, outcome, current *Record) *Record {
 		return current
 	}
 	next.mergeInput(before, outcome)
-	if before.Hint != nil && outcome.Hint == nil && current.Hint != nil && current.Hint.ID == before.Hint.ID {
-		next.Hint = nil // Answered by this call; one that came meanwhile is not.
-	}
+	next.mergeHint(before, outcome)
 	if mine {
 		next.Attempt = nil
 	}
@@ -499,6 +497,13 @@ func (r *Record) mergeInput(before, outcome *Record) {
 	}
 	r.SpentInput, r.InputVersion, r.SpentBefore = outcome.SpentInput, outcome.InputVersion, outcome.SpentBefore
 	r.InputFailure, r.Authorization = outcome.InputFailure, outcome.Authorization
+}
+
+// mergeHint drops a report that the call has answered; one that came meanwhile is not.
+func (r *Record) mergeHint(before, outcome *Record) {
+	if before.Hint != nil && outcome.Hint == nil && r.Hint != nil && r.Hint.ID == before.Hint.ID {
+		r.Hint = nil
+	}
 }
 
 func (r *Record) sameTokens(other *Record) bool {

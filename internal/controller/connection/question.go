@@ -226,7 +226,8 @@ func (r *Reconciler) check(ctx context.Context, s *scope, transport http.RoundTr
 		result = "inactive"
 	}
 	r.Metrics.Call(s.applicationName(), string(lifecycle.CheckGrant), result, r.Clock.Since(started))
-	record, news := s.entry.Record, false
+	var record *lifecycle.Record
+	var news bool
 	if err != nil {
 		s.log.Info("a status check told nothing", "cause", err.Error())
 		if told, _ := r.checkTold.Swap(s.facts.UID, causeOf(err)); told != causeOf(err) {
