@@ -270,6 +270,9 @@ func (p *proxy) classify(r *http.Request) (string, error) {
 	if secret.Labels[v1alpha1.LabelRecord] == v1alpha1.RecordKeys {
 		return "", nil
 	}
+	if secret.Labels[v1alpha1.LabelRecord] == v1alpha1.RecordKeys {
+		return "", nil // For gateways, of which there are none here.
+	}
 	return r.Method + " " + meaning(secret), nil
 }
 
@@ -280,6 +283,8 @@ func meaning(secret *corev1.Secret) string {
 		return "kept client"
 	case v1alpha1.RecordGrant:
 		return "record with " + state(secret.Data["grant.json"])
+	case v1alpha1.RecordPending:
+		return "message"
 	}
 	return "token Secret"
 }
@@ -287,14 +292,16 @@ func meaning(secret *corev1.Secret) string {
 // state names what a grant record is in the middle of.
 func state(content []byte) string {
 	var record struct {
-		Attempt, Device *json.RawMessage
-		Candidate       *struct{ Refused bool }
+		Attempt, Device, Hint *json.RawMessage
+		Candidate             *struct{ Refused bool }
 	}
 	switch err := json.Unmarshal(content, &record); {
-	case err != nil, record.Attempt == nil && record.Candidate == nil && record.Device == nil:
+	case err != nil, record.Attempt == nil && record.Candidate == nil && record.Device == nil && record.Hint == nil:
 		return "outcome"
 	case record.Attempt != nil:
 		return "mark"
+	case record.Hint != nil:
+		return "report"
 	case record.Candidate != nil && record.Candidate.Refused:
 		return "refused candidate"
 	case record.Candidate != nil:

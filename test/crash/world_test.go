@@ -56,6 +56,10 @@ type world struct {
 
 	mu      sync.Mutex
 	process *process
+	// launched are all processes that ever ran.
+	launched []*process
+	// logins are those that came back.
+	logins []login
 }
 
 // newWorld makes namespaces, the installed role in them, a provider, and a proxy that notes what happens. Codes live long
@@ -63,6 +67,8 @@ type world struct {
 func newWorld(t testing.TB, options hostile.Options, shapes ...func(*v1alpha1.OAuthApplicationSpec)) *world {
 	t.Helper()
 	options.CodeLifetime = time.Hour
+	options.Clients = []harness.Client{harness.DefaultClient()}
+	options.Clients[0].RedirectURIs = []string{harness.DefaultRedirectURI, callbackURL}
 	server, err := hostile.Start(options)
 	if err != nil {
 		t.Fatal(err)
@@ -138,11 +144,13 @@ func (w *world) launch(behind *proxy, more ...string) *process {
 	if err := testenv.WriteKubeconfig(behind.through(w.config), path); err != nil {
 		w.t.Fatal(err)
 	}
-	return launch(w.t, append([]string{
+	p := launch(w.t, append([]string{
 		"controller", "--kubeconfig", path, "--namespace", w.operator, "--watch-namespaces", w.namespace,
-		"--metrics-bind-address", "0", "--health-probe-bind-address", "0",
+		"--metrics-bind-address", "0", "--health-probe-bind-address", "0", "--external-url", gatewayURL,
 		"--allow-private-networks", "127.0.0.0/8", "--log-level", "debug",
 	}, more...)...)
+	w.launched = append(w.launched, p)
+	return p
 }
 
 // start starts the program that kill kills.
