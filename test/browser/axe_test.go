@@ -11,8 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/chromedp/chromedp"
 )
 
 // axeScript is the accessibility checks of axe-core, in the version of package-lock.json.
@@ -57,7 +55,7 @@ func (b *tab) findings() []finding {
 	found, err := evaluate[[]finding](b, `axe.run(document, {resultTypes: ["violations"]}).then(results => results.violations.map(rule => ({
 		ID: rule.id, Impact: rule.impact ?? "", Help: rule.help,
 		Nodes: rule.nodes.map(node => ({Target: node.target.map(String), FailureSummary: node.failureSummary})),
-	})))`, chromedp.EvalAwaitPromise)
+	})))`)
 	if err != nil {
 		b.t.Fatalf("run axe: %v", err)
 	}

@@ -6,6 +6,7 @@ package browser
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
+	cdppage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -247,11 +249,28 @@ func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// evaluate runs an expression in the page, and reads its value. It works where pages may run no scripts.
-func evaluate[T any](b *tab, expression string, options ...chromedp.EvaluateOption) (T, error) {
+// evaluate runs an expression in the page that is shown, waits for its promise if it is one, and reads its value. It works where
+// pages may run no scripts. While the next page is under way it waits for that one.
+func evaluate[T any](b *tab, expression string) (T, error) {
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
-	return chromedp.Run(ctx, chromedp.Evaluate[T](expression, options...))
+	return chromedp.Run(ctx, func(ctx context.Context, t *chromedp.Target) (T, error) {
+		var value T
+		result, err := cdp.Call(ctx, t, runtime.Evaluate, runtime.EvaluateParams{
+			Expression: expression, ReturnByValue: new(true), AwaitPromise: new(true),
+		})
+		switch {
+		case err != nil:
+			return value, err
+		case result.ExceptionDetails != nil && result.ExceptionDetails.Exception != nil:
+			return value, errors.New(result.ExceptionDetails.Exception.Description)
+		case result.ExceptionDetails != nil:
+			return value, errors.New(result.ExceptionDetails.Text)
+		case len(result.Result.Value) == 0:
+			return value, nil
+		}
+		return value, json.Unmarshal(result.Result.Value, &value)
+	})
 }
 
 // show sets size and colours.
@@ -280,7 +299,9 @@ func (b *tab) withoutScripts() {
 // page is what a tab shows.
 type page struct {
 	URL, Title, Heading, Text, State string
-	Status                           int
+	// Refresh is the content of the element that has the page come again.
+	Refresh string
+	Status  int
 }
 
 // String leaves out the query, which may hold a code.
@@ -295,6 +316,7 @@ const readPage = `({
 	Heading: document.querySelector("h1")?.innerText ?? "",
 	Text: document.body?.innerText ?? "",
 	State: document.readyState,
+	Refresh: document.querySelector("meta[http-equiv=refresh]")?.content ?? "",
 	Status: performance.getEntriesByType("navigation")[0]?.responseStatus ?? 0,
 })`
 
@@ -336,10 +358,16 @@ func heading(words string) func(page) error {
 	}
 }
 
-// open loads an address as if it had been typed.
+// open loads an address as if it had been typed, and returns when a page takes the place of the one before.
 func (b *tab) open(address string) {
 	b.t.Helper()
-	b.do(chromedp.Navigate(address))
+	b.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		result, err := cdp.Call(ctx, t, cdppage.Navigate, cdppage.NavigateParams{URL: address})
+		if err == nil && result.ErrorText != "" {
+			err = errors.New(result.ErrorText)
+		}
+		return err
+	}))
 }
 
 // press clicks the middle of a button or link whose text begins so, as a mouse does.

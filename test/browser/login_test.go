@@ -357,7 +357,10 @@ func TestNoScripts(t *testing.T) {
 	s.must(t, s.stopController())
 	tab.be(alice)
 	tab.press("Approve")
-	tab.await(and(heading(waitingPage), status(http.StatusAccepted)))
+	waiting := tab.await(and(heading(waitingPage), status(http.StatusAccepted)))
+	if !strings.HasPrefix(waiting.Refresh, "0;") {
+		t.Errorf("the page comes again by %q, want at once", waiting.Refresh)
+	}
 	s.nothingStored()
 	s.must(t, s.startController())
 	tab.await(heading(successPage))

@@ -21,7 +21,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 	"k8s.io/apimachinery/pkg/types"
@@ -96,6 +95,8 @@ func servePages(t *testing.T) (address string, names []string) {
 		})
 	}
 	mux.Handle(pages.PathAssets, shown.Assets())
+	// The page that waits for an outcome stays, as it does while the gateway holds the request for that.
+	mux.HandleFunc("/oauth2/result/x", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	add("connect", func(w http.ResponseWriter) error { return shown.Connect(w, consent()) })
 	add("connect-again", func(w http.ResponseWriter) error {
 		again := consent()
@@ -127,7 +128,7 @@ func notice(kind pages.Kind) pages.Notice {
 	case pages.Success:
 		n.RetryURL = ""
 	case pages.Waiting:
-		n.RetryURL, n.Refresh, n.RefreshAfter = "", "/oauth2/result/x", time.Hour
+		n.RetryURL, n.Refresh = "", "/oauth2/result/x"
 	case pages.ControllerAway:
 		n.Refresh = "/oauth2/result/x"
 	case pages.Denied:
