@@ -51,6 +51,7 @@ func TestLogin(t *testing.T) {
 		"more scopes than a person has consented to":                loginForMoreScopes,
 		"an application whose callback is elsewhere":                callbackElsewhere,
 		"a provider that demands pushed requests":                   pushedRequestsDemanded,
+		"a login of a connection that leaves nothing to a person":   loginForNobody,
 	})
 }
 
@@ -380,6 +381,33 @@ func callbackElsewhere(t *testing.T, w *world) {
 	c := s.wait(t, phase(v1alpha1.ConnectionAuthorizing), hasNoLink)
 	if message := messageOf(c); !strings.Contains(message, "codeSecretRef") {
 		t.Errorf("the message %q does not say how to go on", message)
+	}
+}
+
+// loginForNobody : a gateway that was taken over leaves a code of its own for connections that are no business of a person's.
+func loginForNobody(t *testing.T, w *world) {
+	server := w.atGateway(t)
+	for _, spec := range []func(*v1alpha1.OAuthConnectionSpec){
+		func(*v1alpha1.OAuthConnectionSpec) {}, // A code in a Secret.
+		func(spec *v1alpha1.OAuthConnectionSpec) {
+			spec.Grant = v1alpha1.GrantSpec{
+				Type:         v1alpha1.GrantRefreshToken,
+				RefreshToken: &v1alpha1.RefreshTokenGrant{SecretRef: v1alpha1.SecretKeyReference{Name: "missing"}},
+			}
+		},
+	} {
+		s := &subject{w: w, name: w.name(), server: server, url: server.URL}
+		app, clientSecret := application(w.namespace, s.name, server.URL, throughGateway)
+		create(t, app, clientSecret, connection(w.namespace, s.name, s.name, spec))
+		s.wait(t, notReady(v1alpha1.ReasonSecretNotFound))
+		m := s.response(t, server, "mallory")
+		s.emptied(t, s.leave(t, m))
+		if n := server.Uses(m.Response.Code.Reveal()); n != 0 {
+			t.Errorf("the code was sent %d times", n)
+		}
+		if c := s.wait(t, notReady(v1alpha1.ReasonSecretNotFound)); c.Status.LastAuthorization != nil {
+			t.Errorf("a login that nobody can have begun is in status: %+v", c.Status.LastAuthorization)
+		}
 	}
 }
 

@@ -83,6 +83,10 @@ func (s *scope) considerResponse(m *message) {
 			Login: r.Login, Reason: v1alpha1.ReasonConnectionChanged,
 			Message: "the connection or its application changed while a person was at the provider; nothing was stored",
 		}
+	case s.facts.Person == nil:
+		// No gateway sends people here: whoever wrote this is none, or has been taken over.
+		s.log.Info("a login of a connection that leaves nothing to a person is dropped", "secret", m.secret.Name, "login", r.Login)
+		m.taken = true
 	case r.Reason != "":
 		s.facts.Answer = &lifecycle.Answer{Login: r.Login, Reason: r.Reason, Message: r.Message}
 	default:
