@@ -103,6 +103,20 @@ func (b *browser) try(method, address string, form url.Values) (*page, error) {
 	return p, err
 }
 
+// async gets a page while the test goes on. It must not be used again meanwhile.
+func (b *browser) async(address string) <-chan *page {
+	shown := make(chan *page, 1)
+	go func() {
+		p, err := b.try(http.MethodGet, address, nil)
+		if err != nil {
+			b.w.t.Errorf("GET %s: %v", address, err)
+			p = &page{t: b.w.t}
+		}
+		shown <- p
+	}()
+	return shown
+}
+
 func (b *browser) keep(cookies []*http.Cookie) {
 	for _, cookie := range cookies {
 		if cookie.MaxAge < 0 {
@@ -123,6 +137,7 @@ func (p *page) shows(kind pages.Kind) *page {
 	if got := heading(p.text); got != headingOf(p.t, kind) {
 		p.t.Fatalf("the page says %q, want %s (%q)", got, kind, headingOf(p.t, kind))
 	}
+	shown.Store(kind, true)
 	return p
 }
 

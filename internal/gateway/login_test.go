@@ -48,8 +48,7 @@ func TestLogin(t *testing.T) {
 		response.Generation != w.connection.Generation || response.RedirectURL != external+"/oauth2/callback" {
 		t.Errorf("message %+v, response %+v", message, response)
 	}
-	shown := make(chan *page)
-	go func() { shown <- person.via(first).get(result.String()) }()
+	shown := person.via(first).async(result.String())
 	w.outcome(response.Login, v1alpha1.AuthorizationSucceeded, "", "")
 	(<-shown).shows(pages.Success).contains("ada")
 	if log := w.log.String(); strings.Count(log, response.Login) < 3 {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"net"
@@ -31,6 +32,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/gateway"
+	"github.com/oauth-operator/oauth-operator/internal/gateway/pages"
 	"github.com/oauth-operator/oauth-operator/internal/keyset"
 	"github.com/oauth-operator/oauth-operator/internal/pending"
 	"github.com/oauth-operator/oauth-operator/internal/testenv"
@@ -62,13 +64,31 @@ func run(m *testing.M) int {
 	plane = environment
 	code := 1
 	if installed, err = plane.Gateway(context.Background(), operatorNamespace); err == nil {
-		code = m.Run()
+		code = max(m.Run(), reached())
 	} else {
 		fmt.Fprintln(os.Stderr, err)
 	}
 	if err := stop(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
+	}
+	return code
+}
+
+// shown are the kinds of pages that some test has seen.
+var shown sync.Map //nolint:gochecknoglobals // Tests of one program fill it together.
+
+// reached tells whether the tests, when all were run, have seen every kind of page: 1 when not.
+func reached() int {
+	if filter := flag.Lookup("test.run"); filter != nil && filter.Value.String() != "" {
+		return 0
+	}
+	code := 0
+	for _, kind := range pages.Kinds() {
+		if _, ok := shown.Load(kind); !ok {
+			fmt.Fprintf(os.Stderr, "no test has reached the page %s\n", kind)
+			code = 1
+		}
 	}
 	return code
 }
@@ -108,6 +128,11 @@ func (l *lines) String() string {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	t.Parallel()
+	return makeWorld(t)
+}
+
+func makeWorld(t *testing.T) *world {
+	t.Helper()
 	w := &world{
 		t: t, client: plane.Client(), namespace: plane.Namespace(t), keysDir: t.TempDir(), log: &lines{},
 		clock: clocktesting.NewFakeClock(time.Now().Truncate(time.Second)),
@@ -231,8 +256,9 @@ func (w *world) messages() []pending.Message {
 	for i := range list.Items {
 		message, err := pending.Decode(&list.Items[i])
 		w.must(err)
-		if message.ConnectionUID == w.connection.UID {
+		if message.ConnectionUID == w.connection.UID && message.Response != nil {
 			found = append(found, message)
+			w.provider.hide(message.Response.Code.Reveal(), message.Response.Verifier.Reveal())
 		}
 	}
 	return found

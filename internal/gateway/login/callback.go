@@ -20,10 +20,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
 
-// parameterState is the standard name of the state in a callback.
-const parameterState = "state"
-
-// errState : a callback carries no state of ours, or more than one.
+// errState : a callback has no state of ours, or more than one.
 var errState = errors.New("no state of this gateway")
 
 // Callback takes a person back from the provider: GET /oauth2/callback. What came goes to the controller, and the person to the
@@ -34,7 +31,7 @@ func (h *Handler) Callback(w http.ResponseWriter, r *http.Request) {
 	expired := errors.Is(err, seal.ErrExpired)
 	if err != nil && !expired {
 		h.Metrics.Callback(metrics.CallbackForged)
-		h.Log.Info("callback refused", "outcome", "the state is not one of this gateway")
+		h.Log.V(1).Info("callback refused", "outcome", "the state is not one of this gateway")
 		h.notice(w, pages.Notice{Kind: pages.BadRequest})
 		return
 	}
@@ -69,15 +66,9 @@ func (h *Handler) wrongBrowser(ctx context.Context, state seal.State) {
 	}
 }
 
-// openState finds the state of a callback: under its standard name, or, as a few providers rename it, in the one other parameter
-// that is a state of ours. The error is errState or, with the state, seal.ErrExpired.
+// openState finds the state of a callback: the one value that is a state of ours. Mostly it is called state, but a few providers
+// rename it, and which provider it is only the state can tell. The error is errState or, with the state, seal.ErrExpired.
 func (h *Handler) openState(query url.Values) (seal.State, error) {
-	if values, standard := query[parameterState]; standard {
-		if len(values) != 1 {
-			return seal.State{}, errState
-		}
-		return h.open(values[0])
-	}
 	var found seal.State
 	result := errState
 	for _, values := range query {
@@ -86,8 +77,8 @@ func (h *Handler) openState(query url.Values) (seal.State, error) {
 			if errors.Is(err, errState) {
 				continue
 			}
-			if !errors.Is(result, errState) {
-				return seal.State{}, errState
+			if len(values) > 1 || !errors.Is(result, errState) {
+				return seal.State{}, errState // Which one counts would be up to chance.
 			}
 			found, result = state, err
 		}

@@ -138,7 +138,7 @@ func (h *Handler) Begin(w http.ResponseWriter, r *http.Request) {
 	v := visitOf(r)
 	if !h.fromOurForm(r, v) {
 		h.Metrics.Login(metrics.LoginBadForm)
-		h.Log.Info("login refused", "connection", v.key.String(), "outcome", "the form is not, or no longer, one of this browser's")
+		h.Log.V(1).Info("login refused", "outcome", "the form is not, or no longer, one of this browser's")
 		h.notice(w, pages.Notice{Kind: pages.FormExpired})
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -14,6 +15,9 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/ticket"
 )
+
+// readFor is how long a live read may take: somebody waits.
+const readFor = 5 * time.Second
 
 // errBusy : the API server was asked so often that it is not asked again now.
 var errBusy = errors.New("too many live reads")
@@ -67,6 +71,8 @@ func (h *Handler) live(ctx context.Context, key types.NamespacedName) (*v1alpha1
 	if ok, _ := h.Reads.Allow(""); !ok {
 		return nil, errBusy
 	}
+	ctx, cancel := context.WithTimeout(ctx, readFor)
+	defer cancel()
 	connection := &v1alpha1.OAuthConnection{}
 	if err := h.Live.Get(ctx, key, connection); err != nil {
 		return nil, absent(err, key)
@@ -123,6 +129,8 @@ func (h *Handler) application(ctx context.Context, c *v1alpha1.OAuthConnection, 
 	if ok, _ := h.Reads.Allow(""); !ok {
 		return known, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, readFor)
+	defer cancel()
 	newer := &v1alpha1.OAuthApplication{}
 	if err := h.Live.Get(ctx, key, newer); err != nil {
 		return nil, absent(err, key)

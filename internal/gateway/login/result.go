@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -53,20 +54,18 @@ func (h *Handler) resultPage(ctx context.Context, login seal.Login, sealed strin
 		if !found.held {
 			n.RefreshAfter = againAfter
 		}
-	case pages.Success, pages.Suspended:
+	case pages.Success, pages.Unpublished, pages.Suspended:
 	default:
 		n.RetryURL = h.retryLink(found.connection)
 	}
 	return n
 }
 
-// finding is what is known of a login. Waiting is the only kind that can change into another one.
+// finding is what is known of a login. Waiting and Unpublished may soon be something else.
 type finding struct {
 	kind       pages.Kind
 	detail     string
 	connection *v1alpha1.OAuthConnection
-	// unpublished : it has succeeded, and the Secret is not there yet.
-	unpublished bool
 	// held : it was waited for as long as a request may be held.
 	held bool
 }
@@ -94,11 +93,11 @@ func (h *Handler) await(ctx context.Context, login seal.Login) (finding, error) 
 			return finding{}, err
 		case found.kind == pages.Waiting && left <= 0:
 			return h.giveUp(ctx, login, found)
-		case !ok, found.kind != pages.Waiting && !found.unpublished:
+		case !ok, found.kind != pages.Waiting && found.kind != pages.Unpublished:
 			return found, nil
 		}
 		end := hold.C()
-		if found.unpublished {
+		if found.kind == pages.Unpublished {
 			if grace == nil {
 				grace = h.Clock.NewTimer(graceForSecret)
 			}
@@ -166,12 +165,11 @@ func judgeResult(c *v1alpha1.OAuthConnection, login seal.Login) finding {
 		return found
 	}
 	found.kind, found.detail = pages.Success, last.Message
-	ready := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReady)
-	switch {
+	switch ready := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReady); {
 	case ready == nil:
-		found.unpublished = true
-	case ready.Status != "True":
-		found.unpublished, found.detail = true, ready.Message
+		found.kind = pages.Unpublished
+	case ready.Status != metav1.ConditionTrue:
+		found.kind, found.detail = pages.Unpublished, ready.Message
 	}
 	return found
 }
