@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -229,6 +230,9 @@ func (h *Handler) refuseTicket(w http.ResponseWriter, v visit, err error) {
 	}
 }
 
+// clockSkew is how far apart the clocks of controller and API server may be.
+const clockSkew = time.Minute
+
 // overtaken answers a form of a page that was shown for a ticket which has died since. The form's token proves that there was
 // one, so its sender may be told what has become of it.
 func (h *Handler) overtaken(w http.ResponseWriter, r *http.Request, v visit) {
@@ -241,7 +245,7 @@ func (h *Handler) overtaken(w http.ResponseWriter, r *http.Request, v visit) {
 	found := obstacle{kind: pages.LinkInvalid}
 	switch {
 	case err != nil:
-	case connection == nil || connection.CreationTimestamp.After(claims.IssuedAt): // Another one may have its name.
+	case connection == nil || connection.CreationTimestamp.After(claims.IssuedAt.Add(clockSkew)): // Another one may have its name.
 		found.kind = pages.Gone
 	case standing(connection) != nil:
 		found = *standing(connection)
