@@ -32,7 +32,8 @@ type limits struct {
 	// pages, steps and events are for each client address: pages are looked at, steps cost the API server a write, events come
 	// from few addresses.
 	pages, steps, events *limit.Limiter
-	// connections is for the logins of each connection, and reads for live reads of all together.
+	// connections is for the logins of each connection, and reads for live reads: of all who have a ticket that the cache does not
+	// know together, and of all who are in a login together.
 	connections, reads *limit.Limiter
 }
 

@@ -19,6 +19,12 @@ import (
 // readFor is how long a live read may take: somebody waits.
 const readFor = 5 * time.Second
 
+// Who makes live reads: each has a share of its own, so that people who guess tickets keep nobody's login from being found.
+const (
+	readTicket = "ticket" // Anybody may ask.
+	readLogin  = "login"  // Somebody has shown what was sealed for a login, or a ticket that is good.
+)
+
 // errBusy : the API server was asked so often that it is not asked again now.
 var errBusy = errors.New("too many live reads")
 
@@ -39,7 +45,7 @@ func (h *Handler) ticketed(ctx context.Context, key types.NamespacedName, text s
 			return connection, claims, err
 		}
 	}
-	connection, err = h.live(ctx, key)
+	connection, err = h.live(ctx, key, readTicket)
 	switch {
 	case errors.Is(err, errBusy), err == nil && connection == nil:
 		return nil, ticket.Claims{}, ticket.ErrUnknown
@@ -66,9 +72,9 @@ func (h *Handler) cached(ctx context.Context, key types.NamespacedName) (*v1alph
 	return connection, nil
 }
 
-// live returns a connection of the API server; nil: there is none. It is errBusy when there were too many such reads.
-func (h *Handler) live(ctx context.Context, key types.NamespacedName) (*v1alpha1.OAuthConnection, error) {
-	if ok, _ := h.Reads.Allow(""); !ok {
+// live returns a connection of the API server; nil: there is none. It is errBusy when that reader has made too many.
+func (h *Handler) live(ctx context.Context, key types.NamespacedName, reader string) (*v1alpha1.OAuthConnection, error) {
+	if ok, _ := h.Reads.Allow(reader); !ok {
 		return nil, errBusy
 	}
 	ctx, cancel := context.WithTimeout(ctx, readFor)
@@ -97,7 +103,7 @@ func (h *Handler) current(ctx context.Context, key types.NamespacedName, uid typ
 	if known != nil && known.UID == uid && satisfies(known) {
 		return known, nil
 	}
-	newer, err := h.live(ctx, key)
+	newer, err := h.live(ctx, key, readLogin)
 	switch {
 	case errors.Is(err, errBusy):
 		newer = known
@@ -126,7 +132,7 @@ func (h *Handler) application(ctx context.Context, c *v1alpha1.OAuthConnection, 
 			return nil, err
 		}
 	}
-	if ok, _ := h.Reads.Allow(""); !ok {
+	if ok, _ := h.Reads.Allow(readLogin); !ok {
 		return known, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, readFor)

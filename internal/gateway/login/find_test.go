@@ -134,3 +134,35 @@ func TestCurrent(t *testing.T) {
 		})
 	}
 }
+
+// spent is a limiter that refuses one key.
+type spent string
+
+// Allow implements Limiter.
+func (s spent) Allow(key string) (bool, time.Duration) { return key != string(s), time.Second }
+
+// Whoever guesses tickets uses up what tickets may cost, and not what keeps a login from being lost.
+func TestGuessedTicketsKeepNoLoginFromBeingFound(t *testing.T) {
+	text := ticket.New(ticket.Claims{Generation: 1, IssuedAt: now()})
+	guesses := &spies{}
+	h := &Handler{Options: Options{Cached: &view{}, Live: &view{connection: connected(text)}, Reads: guesses, Clock: clocktesting.NewFakeClock(now())}}
+	key := types.NamespacedName{Namespace: "team", Name: "crm"}
+	guess := ticket.New(ticket.Claims{Generation: 1, IssuedAt: now()})
+	if _, _, err := h.ticketed(t.Context(), key, guess); !errors.Is(err, ticket.ErrUnknown) || len(guesses.keys) != 1 {
+		t.Fatalf("a guess: %v, paid from %q", err, guesses.keys)
+	}
+	h.Reads = spent(guesses.keys[0])
+	got, err := h.current(t.Context(), key, "uid", func(*v1alpha1.OAuthConnection) bool { return true })
+	if got == nil || err != nil {
+		t.Errorf("a login's connection counts as gone while tickets are guessed: %v", err)
+	}
+}
+
+// spies is a limiter that remembers who asked.
+type spies struct{ keys []string }
+
+// Allow implements Limiter.
+func (s *spies) Allow(key string) (bool, time.Duration) {
+	s.keys = append(s.keys, key)
+	return true, 0
+}

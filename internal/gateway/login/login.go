@@ -82,7 +82,7 @@ type Options struct {
 	Headers      headers.Policy
 	// Hub is told of every change of a connection.
 	Hub *Hub
-	// Connections limits logins and callbacks of one connection, by UID; Reads limits live reads of all together.
+	// Connections limits logins and callbacks of one connection, by UID; Reads limits live reads of all together, by who makes them.
 	Connections, Reads Limiter
 	// Limited answers and counts a request that Connections has refused.
 	Limited func(w http.ResponseWriter, retryAfter time.Duration)
