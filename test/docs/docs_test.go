@@ -168,31 +168,58 @@ func TestNumberOfPresets(t *testing.T) {
 	}
 }
 
-// TestMetrics wants every metric in the configuration, and no other.
+// TestMetrics wants every metric in its page, and no other.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	page, source := read(t, "docs/configuration.md"), read(t, "internal/controller/metrics/metrics.go")
-	named := regexp.MustCompile(`oauth_operator_[a-z_]+`).FindAllString(page, -1)
-	var made []string
-	for _, found := range regexp.MustCompile(`(?:Name: |describe\()"([a-z_]+)"`).FindAllStringSubmatch(source, -1) {
-		made = append(made, "oauth_operator_"+found[1])
-	}
-	for _, name := range made {
-		if !slices.Contains(named, name) {
-			t.Errorf("docs/configuration.md does not explain metric %s", name)
+	for _, test := range []struct {
+		page, source, made, prefix string
+		least                      int
+	}{
+		{"docs/configuration.md", "internal/controller/metrics/metrics.go", `(?:Name: |describe\()"([a-z_]+)"`, "oauth_operator_", 7},
+		{"docs/gateway.md", "internal/gateway/metrics/metrics.go", `Name: "([a-z_]+)"`, "oauth_operator_gateway_", 5},
+	} {
+		named := regexp.MustCompile(`oauth_operator_[a-z_]+`).FindAllString(read(t, test.page), -1)
+		for i, name := range named {
+			named[i] = strings.TrimSuffix(name, "_count") // One of a histogram's.
 		}
-	}
-	for _, name := range named {
-		if !slices.Contains(made, name) {
-			t.Errorf("docs/configuration.md explains %s, which is no metric", name)
+		var made []string
+		for _, found := range regexp.MustCompile(test.made).FindAllStringSubmatch(read(t, test.source), -1) {
+			made = append(made, test.prefix+found[1])
 		}
-	}
-	if len(made) < 7 {
-		t.Errorf("only %v were found", made)
+		for _, name := range made {
+			if !slices.Contains(named, name) {
+				t.Errorf("%s does not explain metric %s", test.page, name)
+			}
+		}
+		for _, name := range named {
+			if !slices.Contains(made, name) {
+				t.Errorf("%s explains %s, which is no metric", test.page, name)
+			}
+		}
+		if len(made) < test.least {
+			t.Errorf("%s: only %v were found", test.source, made)
+		}
 	}
 }
 
-// TestFlags wants every flag of the controller in the configuration.
+// TestResultsOfTheGateway wants every value of a label in the page of the gateway, and each result of a webhook in the page of those.
+func TestResultsOfTheGateway(t *testing.T) {
+	t.Parallel()
+	for prefix, wanted := range map[string][]string{
+		"Login": {"docs/gateway.md"}, "Callback": {"docs/gateway.md"}, "Limit": {"docs/gateway.md"}, "Route": {"docs/gateway.md"},
+		"Webhook": {"docs/gateway.md", "docs/webhooks.md"},
+	} {
+		for name, value := range constants(t, "internal/gateway/metrics/metrics.go", prefix) {
+			for _, page := range wanted {
+				if !strings.Contains(read(t, page), "`"+value+"`") {
+					t.Errorf("%s does not explain %s (%s)", page, value, name)
+				}
+			}
+		}
+	}
+}
+
+// TestFlags wants every flag in the configuration.
 func TestFlags(t *testing.T) {
 	t.Parallel()
 	page := read(t, "docs/configuration.md")
@@ -213,7 +240,7 @@ func TestFlags(t *testing.T) {
 			}
 		}
 	}
-	if flags < 14 {
+	if flags < 23 {
 		t.Errorf("only %d flags were found", flags)
 	}
 }
@@ -277,7 +304,7 @@ func TestNamedTests(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, path := range []string{"docs/architecture.md", "docs/decisions.md", "docs/performance.md"} {
+	for _, path := range []string{"docs/architecture.md", "docs/decisions.md", "docs/performance.md", "docs/gateway.md"} {
 		for _, name := range regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w*…?`).FindAllString(read(t, path), -1) {
 			beginning, open := strings.CutSuffix(name, "…")
 			exists := known[name]
