@@ -46,6 +46,13 @@ const (
 	// readers is how many events are read at a time, of any application but one of each. An event can be made so that it
 	// takes long, by whoever owns its application; strangers cannot, since what they send is not read.
 	readers = 2
+	// smallBody is as much as every request may bring in its header anyhow, in bytes.
+	smallBody = 16 << 10
+	// largeBodies is how many events that are larger are in memory at a time. Strangers send them too: a signature can be judged
+	// when the whole is there. Most events are small, and do not wait for them.
+	largeBodies = 32
+	// roomFor is how long a large event waits for its turn; whoever sends it has as long again for the body.
+	roomFor = 5 * time.Second
 	// retryLater is told to providers when there is no saying how long it will take.
 	retryLater = time.Minute
 )
@@ -87,6 +94,8 @@ type Handler struct {
 	verifiers *lru.Cache
 	// reading is sent to while an event is read.
 	reading chan struct{}
+	// large is sent to while a large event is in memory.
+	large chan struct{}
 }
 
 // New makes a Handler.
@@ -96,6 +105,7 @@ func New(options Options) *Handler {
 		messages:  limit.New(limit.Options{PerSecond: messagesPerSecond, Burst: maxRecipients, Clock: options.Clock}),
 		verifiers: lru.New(maxVerifiers),
 		reading:   make(chan struct{}, readers),
+		large:     make(chan struct{}, largeBodies),
 	}
 }
 
@@ -110,6 +120,14 @@ type answer struct {
 // refused is the answer to all who cannot sign for an application that takes events.
 func refused(result metrics.WebhookResult) answer {
 	return answer{result: result, status: http.StatusNotFound, text: "No webhook accepts this request: check its address, its signature, and the secret that it is signed with."}
+}
+
+func unavailable() answer {
+	return answer{result: metrics.WebhookUnavailable, status: http.StatusServiceUnavailable, text: "Events cannot be taken at present: send it again later.", retryAfter: retryLater}
+}
+
+func tooLarge() answer {
+	return answer{result: metrics.WebhookTooLarge, status: http.StatusRequestEntityTooLarge, text: "The event is larger than 1 MiB."}
 }
 
 func failed() answer {
@@ -145,12 +163,20 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request) answer {
 		return answer{result: metrics.WebhookBadRequest, status: http.StatusMethodNotAllowed, text: "Events come by POST."}
 	}
 	if err := h.Keys.Ready(); err != nil || keyset.WebhooksOff(h.Keys) {
-		return answer{result: metrics.WebhookUnavailable, status: http.StatusServiceUnavailable, text: "Events cannot be taken at present: send it again later.", retryAfter: retryLater}
+		return unavailable()
 	}
+	if r.ContentLength > maxBody {
+		return tooLarge()
+	}
+	release, ok := h.makeRoom(r)
+	if !ok {
+		return unavailable()
+	}
+	defer release()
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
-		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-			return answer{result: metrics.WebhookTooLarge, status: http.StatusRequestEntityTooLarge, text: "The event is larger than 1 MiB."}
+		if _, is := errors.AsType[*http.MaxBytesError](err); is {
+			return tooLarge()
 		}
 		return answer{result: metrics.WebhookBadRequest, status: http.StatusBadRequest, text: "The event did not come whole: send it again."}
 	}
@@ -165,6 +191,21 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request) answer {
 		return refused(metrics.WebhookUnknown)
 	}
 	return h.judge(r, log, application, body)
+}
+
+// makeRoom waits until there is memory for the body; release gives it back, once nothing of the body is needed.
+func (h *Handler) makeRoom(r *http.Request) (release func(), ok bool) {
+	if r.ContentLength >= 0 && r.ContentLength <= smallBody {
+		return func() {}, true
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), roomFor)
+	defer cancel()
+	select {
+	case h.large <- struct{}{}:
+		return func() { <-h.large }, true
+	case <-ctx.Done():
+		return nil, false
+	}
 }
 
 // judge decides whether the event is true.

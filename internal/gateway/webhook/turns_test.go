@@ -8,12 +8,20 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/gateway/metrics"
+	"github.com/oauth-operator/oauth-operator/internal/keyset"
 	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
 
@@ -73,6 +81,67 @@ func TestTurns(t *testing.T) {
 		wants("a reader is free", 3)
 		if len(free.reading) != 0 || len(h.reading) != cap(h.reading)-1 {
 			t.Errorf("turns were not given back: %d, %d", len(free.reading), len(h.reading))
+		}
+	})
+}
+
+// present is a Source that is ready, and has no secrets.
+type present struct{ keyset.Source }
+
+func (present) Ready() error { return nil }
+
+// counted is a Counter that counts nothing.
+type counted struct{}
+
+func (counted) Webhook(metrics.WebhookResult) {}
+func (counted) Limited(metrics.Limit)         {}
+
+// However many large bodies strangers send, no more than a few are in memory, and small events do not wait for them.
+func TestLargeBodiesTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := New(Options{Keys: present{}, Counter: counted{}, Reader: fake.NewClientBuilder().WithScheme(runtime.NewScheme()).Build()})
+		post := func(length int64, body io.Reader) *httptest.ResponseRecorder {
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/webhooks/platform/crm", body)
+			r.ContentLength = length
+			answer := httptest.NewRecorder()
+			h.ServeHTTP(answer, r)
+			return answer
+		}
+		slow, fast := io.Pipe()
+		for i := range largeBodies {
+			length := int64(smallBody + 1)
+			if i%2 == 0 {
+				length = -1 // It does not say.
+			}
+			go post(length, slow)
+		}
+		synctest.Wait()
+		if len(h.large) != largeBodies {
+			t.Fatalf("%d large bodies are read, want %d", len(h.large), largeBodies)
+		}
+		for _, length := range []int64{-1, smallBody + 1, maxBody} {
+			if answer := post(length, slow); answer.Code != http.StatusServiceUnavailable || answer.Header().Get("Retry-After") == "" {
+				t.Errorf("one more of %d bytes: status %d, %v", length, answer.Code, answer.Header())
+			}
+		}
+		if answer := post(2, strings.NewReader("{}")); answer.Code == http.StatusServiceUnavailable {
+			t.Error("a small event waits for large ones")
+		}
+		if answer := post(maxBody+1, slow); answer.Code != http.StatusRequestEntityTooLarge {
+			t.Errorf("a giant waits for its turn, or is read: status %d", answer.Code)
+		}
+		waits := make(chan int)
+		go func() { waits <- post(-1, strings.NewReader("{}")).Code }()
+		synctest.Wait()
+		if err := fast.CloseWithError(io.ErrUnexpectedEOF); err != nil {
+			t.Fatal(err)
+		}
+		if status := <-waits; status == http.StatusServiceUnavailable {
+			t.Error("there is room again, and one that has waited is refused")
+		}
+		synctest.Wait()
+		if len(h.large) != 0 {
+			t.Errorf("%d turns were not given back", len(h.large))
 		}
 	})
 }
