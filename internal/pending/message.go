@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -40,6 +41,19 @@ const keyMessage = "message"
 
 // maxMessage bounds a message, in bytes of JSON: a code, a verifier and some captured values.
 const maxMessage = 64 << 10
+
+// Bounds of what goes from a message into status and events, in bytes. A gateway writes less; one that was taken over may not
+// make a status that the API server refuses, or a line that a terminal obeys.
+const (
+	maxEvent = 256
+	maxText  = 2 << 10
+)
+
+// The forms of a reason in the API, and of what identifies a login.
+var (
+	reason = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{0,63}$`)
+	login  = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
+)
 
 // MaxKeep bounds how long a message is kept, whatever it says.
 const MaxKeep = 2 * time.Hour
@@ -217,11 +231,11 @@ func Decode(secret *corev1.Secret) (Message, error) {
 	if d.Kind == AuthorizationResponse {
 		m.Response = &Response{
 			Login: d.Login, Generation: d.Generation, Code: sensitive.New(d.Code), Verifier: sensitive.New(d.Verifier),
-			RedirectURL: d.RedirectURL, Captured: d.Captured, Reason: d.Reason, Message: d.Message,
+			RedirectURL: d.RedirectURL, Captured: d.Captured, Reason: d.Reason, Message: sensitive.Scrub(d.Message, maxText),
 		}
 		return m, nil
 	}
-	m.Hint = &Hint{ID: d.Event, EventType: d.EventType, GrantID: d.GrantID, Subject: d.Subject, At: d.ReceivedAt}
+	m.Hint = &Hint{ID: d.Event, EventType: sensitive.Scrub(d.EventType, maxText), GrantID: d.GrantID, Subject: d.Subject, At: d.ReceivedAt}
 	if d.EventAt != nil {
 		m.Hint.At = *d.EventAt
 	}
@@ -234,9 +248,15 @@ func (d *document) check() error {
 		if d.Login == "" || d.ConnectionUID == "" || (d.Code == "") == (d.Reason == "") {
 			return errors.New("an authorization response needs a login, a connection, and either a code or a reason")
 		}
+		if !login.MatchString(d.Login) || (d.Reason != "" && !reason.MatchString(d.Reason)) {
+			return errors.New("the login or the reason of an authorization response is none")
+		}
 	case GrantHint:
 		if d.Event == "" || d.ApplicationUID == "" {
 			return errors.New("a hint needs an event and an application")
+		}
+		if len(d.Event) > maxEvent {
+			return errors.New("the event of a hint has a name that is too long")
 		}
 	default:
 		return errors.New("a message of an unknown kind")

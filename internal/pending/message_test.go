@@ -71,13 +71,21 @@ func TestRoundTrip(t *testing.T) {
 
 func TestEncodeRefuses(t *testing.T) {
 	for name, change := range map[string]func(*pending.Message){
-		"neither":            func(m *pending.Message) { m.Response = nil },
-		"both":               func(m *pending.Message) { m.Hint = hint().Hint },
-		"no login":           func(m *pending.Message) { m.Response.Login = "" },
-		"no connection":      func(m *pending.Message) { m.ConnectionUID = "" },
-		"no code, no reason": func(m *pending.Message) { m.Response.Code = sensitive.String{} },
-		"a code, a reason":   func(m *pending.Message) { m.Response.Reason = v1alpha1.ReasonAccessDenied },
-		"too long":           func(m *pending.Message) { m.Response.Code = sensitive.New(strings.Repeat("x", 65<<10)) },
+		"neither":              func(m *pending.Message) { m.Response = nil },
+		"both":                 func(m *pending.Message) { m.Hint = hint().Hint },
+		"no login":             func(m *pending.Message) { m.Response.Login = "" },
+		"no connection":        func(m *pending.Message) { m.ConnectionUID = "" },
+		"no code, no reason":   func(m *pending.Message) { m.Response.Code = sensitive.String{} },
+		"a code, a reason":     func(m *pending.Message) { m.Response.Reason = v1alpha1.ReasonAccessDenied },
+		"a login that is none": func(m *pending.Message) { m.Response.Login = "login\x1b[2J" },
+		"a reason that is none": func(m *pending.Message) {
+			m.Response.Code, m.Response.Reason = sensitive.String{}, "not a reason"
+		},
+		"an endless event": func(m *pending.Message) {
+			*m = hint()
+			m.Hint.ID = strings.Repeat("x", 257)
+		},
+		"too long": func(m *pending.Message) { m.Response.Code = sensitive.New(strings.Repeat("x", 65<<10)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := response()
@@ -88,6 +96,36 @@ func TestEncodeRefuses(t *testing.T) {
 				t.Errorf("the error shows the code: %v", err)
 			}
 		})
+	}
+}
+
+// What a gateway that was taken over writes fits into status, and no terminal obeys it.
+func TestTextsAreBounded(t *testing.T) {
+	for name, text := range map[string]string{"long": strings.Repeat("x", 40<<10), "control": "nothing\x1b[2Jof\u202ethe kind\n"} {
+		refused, reported := response(), hint()
+		refused.Response = &pending.Response{Login: "login-1", Reason: v1alpha1.ReasonAccessDenied, Message: text}
+		reported.Hint.EventType = text
+		var shown []string
+		for _, m := range []pending.Message{refused, reported} {
+			secret, err := pending.Encode("operator", "pending-x", m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := pending.Decode(secret)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Response != nil {
+				shown = append(shown, got.Response.Message)
+			} else {
+				shown = append(shown, got.Hint.EventType)
+			}
+		}
+		for _, got := range shown {
+			if got == "" || len(got) > 2<<10 || strings.ContainsAny(got, "\x1b\u202e\n") {
+				t.Errorf("%s: %d bytes: %.80q", name, len(got), got)
+			}
+		}
 	}
 }
 
