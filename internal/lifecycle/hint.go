@@ -70,7 +70,10 @@ func Heeded(r *Record, h Hint) *Record {
 func Judged(r *Record, f Facts, now time.Time) (next *Record, believed bool) {
 	next = r.clone()
 	next.Hint = nil
-	if f.BelievesHints && f.heedsStill() && !f.Lists {
+	// One that was sent before the person authorized is about an earlier grant. Where somebody is asked, clocks that are apart do
+	// no harm; here the word alone would end the grant.
+	earlier := r.Hint.At.Before(r.AuthorizedAt.Truncate(time.Second))
+	if f.BelievesHints && f.heedsStill() && !f.Lists && !earlier {
 		next.Hint = r.Hint
 		next.bearOut("nobody can be asked, and the application takes it at its word", now)
 		return next, true

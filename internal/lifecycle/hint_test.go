@@ -125,6 +125,10 @@ func TestJudged(t *testing.T) {
 	if got, believed := lifecycle.Judged(record, about(record, believer, listing(now)), now); believed || got.Gone() {
 		t.Errorf("taken at its word although the provider's list calls it alive: %+v", got.Standing)
 	}
+	earlier := held(hintedAt(issued().Add(-time.Second)), noRefreshToken)
+	if got, believed := lifecycle.Judged(earlier, about(earlier, believer), now); believed || got.Gone() || got.Hint != nil {
+		t.Errorf("a report about the grant before this one is taken at its word: %+v", got.Standing)
+	}
 }
 
 func TestUnverified(t *testing.T) {
