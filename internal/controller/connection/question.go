@@ -236,7 +236,7 @@ func (r *Reconciler) check(ctx context.Context, s *scope, transport http.RoundTr
 		record, news = r.stillUnverified(s, err)
 	} else {
 		r.checkTold.Delete(s.facts.UID)
-		record, news = lifecycle.Checked(record, works, message, s.facts, r.Clock.Now())
+		record, news = lifecycle.Checked(s.entry.Record, works, message, s.facts, r.Clock.Now())
 	}
 	if record.Doubted && !s.entry.Record.Doubted {
 		checkDoubts(r.Recorder, s.connection, message)
