@@ -151,7 +151,7 @@ func (b *tab) picture(path string) {
 	if content, err = smaller(content); err != nil {
 		b.t.Fatal(err)
 	}
-	if err := os.WriteFile(path, content, 0o644); err != nil { //nolint:gosec // documentation is for everybody
+	if err := os.WriteFile(path, content, 0o644); err != nil {
 		b.t.Fatal(err)
 	}
 }

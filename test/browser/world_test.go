@@ -325,8 +325,7 @@ type subject struct {
 
 const connectionName = "crm"
 
-// subject creates one; change may alter application and connection.
-func (w *world) subject(t *testing.T, change ...func(*v1alpha1.OAuthApplication, *v1alpha1.OAuthConnection)) *subject {
+func (w *world) subject(t *testing.T) *subject {
 	t.Helper()
 	s := &subject{world: w, t: t, namespace: w.plane.Namespace(t), provider: w.newProvider(t)}
 	app := &v1alpha1.OAuthApplication{
@@ -345,9 +344,6 @@ func (w *world) subject(t *testing.T, change ...func(*v1alpha1.OAuthApplication,
 			ApplicationRef: v1alpha1.ApplicationReference{Name: "crm"}, DisplayName: "Reports for the board",
 			Secret: &v1alpha1.TokenSecretSpec{Name: tokenSecret},
 		},
-	}
-	for _, one := range change {
-		one(app, connection)
 	}
 	s.create(
 		&corev1.Secret{

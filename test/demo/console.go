@@ -28,7 +28,7 @@ func newConsole(out io.Writer) *console {
 	return &console{
 		out: out, rows: map[string][]string{},
 		// Wide enough for what comes later, so that the columns of rows printed one by one stay in line.
-		widths: map[string]int{"Name": 10, "Phase": 8, "Expires": 20, "Next refresh": 20},
+		widths: map[string]int{"Name": 10, "Phase": 11, "Expires": 20, "Next refresh": 20},
 	}
 }
 

@@ -118,18 +118,19 @@ func (s *story) nothingWorks(ctx context.Context) error {
 
 // nothingKept looks for records in the operator's own namespace.
 func (s *story) nothingKept(ctx context.Context) error {
-	// The keys of gateways are the operator's, not any connection's.
-	selector := fmt.Sprintf("%s,%[1]s!=%s", v1alpha1.LabelRecord, v1alpha1.RecordKeys)
+	// The keys of gateways are the operator's, not any connection's; messages are looked at below.
+	selector := fmt.Sprintf("%s,%[1]s notin (%s,%s)", v1alpha1.LabelRecord, v1alpha1.RecordKeys, v1alpha1.RecordPending)
 	kept, err := labels.Parse(selector)
 	if err != nil {
 		return fmt.Errorf("select records: %w", err)
 	}
 	s.out.command("kubectl get secrets --namespace %s --selector '%s'", testenv.OperatorNamespace, selector)
-	count := 0
-	err = testenv.Wait(ctx, func() error {
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err = testenv.Wait(bounded, func() error {
 		var records corev1.SecretList
 		err := s.client.List(ctx, &records, client.InNamespace(testenv.OperatorNamespace), client.MatchingLabelsSelector{Selector: kept})
-		if count = len(records.Items); err == nil && count > 0 {
+		if count := len(records.Items); err == nil && count > 0 {
 			err = fmt.Errorf("%d records are left in namespace %s", count, testenv.OperatorNamespace)
 		}
 		return err
@@ -138,6 +139,25 @@ func (s *story) nothingKept(ctx context.Context) error {
 		return err
 	}
 	s.out.say("  No resources found in %s namespace.", testenv.OperatorNamespace)
+	return s.messagesEmptied(ctx)
+}
+
+// messagesEmptied shows what stays of logins: names that cannot be used twice.
+func (s *story) messagesEmptied(ctx context.Context) error {
+	var messages corev1.SecretList
+	err := s.client.List(ctx, &messages, client.InNamespace(testenv.OperatorNamespace), client.MatchingLabels{v1alpha1.LabelRecord: v1alpha1.RecordPending})
+	if err != nil || len(messages.Items) == 0 {
+		return err
+	}
+	s.out.command("kubectl get secrets --namespace %s --selector %s=%s", testenv.OperatorNamespace, v1alpha1.LabelRecord, v1alpha1.RecordPending)
+	s.out.say("  %-48s   %-27s   DATA", "NAME", "TYPE")
+	for _, message := range messages.Items {
+		s.out.say("  %-48s   %-27s   %d", message.Name, message.Type, len(message.Data))
+		if len(message.Data) > 0 {
+			return fmt.Errorf("message %s still holds what it said", message.Name)
+		}
+	}
+	s.out.say("\nEach login leaves an empty Secret, until its answer could not be sent a second time any more.")
 	return nil
 }
 

@@ -56,6 +56,11 @@ func readManifest(root, name string) (samples, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
+	return decode(content, path)
+}
+
+// decode reads the objects of a file.
+func decode(content []byte, path string) (samples, error) {
 	var all samples
 	for documents := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(content), len(content)); ; {
 		object := &unstructured.Unstructured{}

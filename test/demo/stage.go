@@ -31,6 +31,8 @@ type stage struct {
 	// provider is there for the samples, increase for those of Increase.
 	provider *provider
 	increase *increase.Server
+	// external is the gateway's address; empty: the play has no gateway.
+	external string
 	// kubeconfig is an administrator's, for the reader.
 	kubeconfig string
 	// alive ends with the demo, and with the operator.
@@ -44,9 +46,10 @@ func raise(ctx context.Context, out *console, serve func(*stage, *console) error
 	s := &stage{}
 	alive, fail := context.WithCancelCause(ctx)
 	s.alive = alive
-	s.ends = append(s.ends, func() error { fail(context.Canceled); return nil })
 	if err := s.start(out, serve, fail); err != nil {
-		return nil, errors.Join(err, s.strike())
+		err = errors.Join(err, s.strike())
+		fail(err)
+		return nil, err
 	}
 	return s, nil
 }
@@ -58,6 +61,8 @@ func (s *stage) start(out *console, serve func(*stage, *console) error, fail con
 		return err
 	}
 	s.plane, s.ends = plane, append(s.ends, stop)
+	// The API server waits for watches when it ends, so they end before.
+	s.ends = append(s.ends, func() error { fail(context.Canceled); return nil })
 	directory, err := os.MkdirTemp("", "oauth-operator-demo-")
 	if err != nil {
 		return fmt.Errorf("make a directory: %w", err)
@@ -71,7 +76,10 @@ func (s *stage) start(out *console, serve func(*stage, *console) error, fail con
 	if err := serve(s, out); err != nil {
 		return err
 	}
-	return s.startOperator(directory, out, fail)
+	if err := s.startOperator(directory, out, fail); err != nil {
+		return err
+	}
+	return s.startGateway(directory, out, fail)
 }
 
 func (s *stage) startProvider(out *console) (err error) {
@@ -99,12 +107,12 @@ func (s *stage) startOperator(directory string, out *console, fail context.Cance
 	if err != nil {
 		return err
 	}
-	if s.operator, err = startOperator(s.plane.Root, directory, config, fail); err != nil {
+	if s.operator, err = startOperator(s.plane.Root, directory, s.external, config, fail); err != nil {
 		return err
 	}
-	s.ends = append(s.ends, s.operator.stop)
+	s.ends = append(s.ends, s.operator.Stop)
 	out.say("operator        bin/oauth-operator controller, pid %d, as ServiceAccount %s/%s with the roles of config/rbac",
-		s.operator.pid, testenv.OperatorNamespace, testenv.ControllerServiceAccount)
+		s.operator.PID, testenv.OperatorNamespace, testenv.ControllerServiceAccount)
 	return nil
 }
 

@@ -43,13 +43,13 @@ type story struct {
 	client  client.Client
 	changes chan change
 	state   *state
-	hold    bool
+	reader
 }
 
 // newStory starts to watch.
-func newStory(stage *stage, out *console, hold bool) (*story, error) {
+func newStory(stage *stage, out *console, reader reader) (*story, error) {
 	s := &story{
-		stage: stage, out: out, client: stage.plane.Client(), changes: make(chan change), state: newState(), hold: hold,
+		stage: stage, out: out, client: stage.plane.Client(), changes: make(chan change), state: newState(), reader: reader,
 	}
 	for _, path := range []string{connectionsPath, applicationsPath, secretsPath, eventsPath} {
 		if err := watchTable(stage.alive, stage.admin(), path, s.changes); err != nil {

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -37,6 +38,9 @@ type Process struct {
 	PID int
 
 	logPath string
+	command *exec.Cmd
+	// killed tells that Kill was called.
+	killed atomic.Bool
 	// terminate sends SIGTERM, and SIGKILL if that has no effect.
 	terminate context.CancelFunc
 	// ended is closed when the process is gone and outcome says how.
@@ -45,7 +49,7 @@ type Process struct {
 }
 
 // Start runs the binary. What it says goes to the end of the file logPath. A process that ends although nobody has called
-// Stop is told to ended, unless that is nil.
+// Stop or Kill is told to ended, unless that is nil.
 func Start(path, logPath string, ended func(error), arguments ...string) (*Process, error) {
 	log, err := os.OpenFile(logPath, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -64,13 +68,13 @@ func Start(path, logPath string, ended func(error), arguments ...string) (*Proce
 		cancel()
 		return nil, errors.Join(fmt.Errorf("start %s: %w", filepath.Base(path), err), log.Close())
 	}
-	p.PID = command.Process.Pid
+	p.PID, p.command = command.Process.Pid, command
 	go func() {
 		// The error repeats the state; the log is closed because nobody writes to it any more.
 		_ = errors.Join(command.Wait(), log.Close())
 		p.outcome = command.ProcessState.String()
 		close(p.ended)
-		if ctx.Err() == nil && ended != nil {
+		if ctx.Err() == nil && !p.killed.Load() && ended != nil {
 			ended(fmt.Errorf("%s %s ended: %s", filepath.Base(path), arguments[0], p.outcome))
 		}
 	}()
@@ -86,6 +90,15 @@ func (p *Process) Stop() error {
 		return nil
 	}
 	return fmt.Errorf("pid %d ended with %s, not exit status 0", p.PID, p.outcome)
+}
+
+// Kill ends the process as a crash does, and returns when it is gone.
+func (p *Process) Kill() {
+	p.killed.Store(true)
+	// An error means that it is gone already.
+	_ = p.command.Process.Kill()
+	<-p.ended
+	p.terminate() // It has nobody to end; what waits for that goes.
 }
 
 // LastWords is the end of its log.
@@ -105,6 +118,9 @@ func FreePort() (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("find a free port: %w", err)
 	}
-	port := listener.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // a TCP listener has no other address
-	return port, listener.Close()
+	address, ok := listener.Addr().(*net.TCPAddr)
+	if !ok {
+		return 0, errors.Join(errors.New("find a free port: no TCP address"), listener.Close())
+	}
+	return address.Port, listener.Close()
 }
