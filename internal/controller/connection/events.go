@@ -107,6 +107,12 @@ func reportNotVerified(recorder events.EventRecorder, c *v1alpha1.OAuthConnectio
 			"statusCheck, or set its webhook.unverifiable to Believe", kind)
 }
 
+// reportNotBorneOut warns that the provider contradicts itself.
+func reportNotBorneOut(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, kind string) {
+	recorder.Eventf(c, nil, corev1.EventTypeWarning, v1alpha1.EventDeauthorizationReported, actionCheck,
+		"the provider reports %q, and its list of connections, read after that, does not say so; the connection stays as it is", kind)
+}
+
 // reportDropped warns that the questions about a report came to nothing.
 func reportDropped(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, cause string) {
 	recorder.Eventf(c, nil, corev1.EventTypeWarning, v1alpha1.EventDeauthorizationReported, actionCheck,

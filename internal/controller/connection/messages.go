@@ -65,6 +65,9 @@ func (r *Reconciler) gatherMessages(ctx context.Context, s *scope) error {
 			s.considerResponse(m)
 		case m.Hint != nil && s.facts.Reported == nil:
 			hint := lifecycle.Hint{ID: m.Hint.ID, Type: m.Hint.EventType, At: m.Hint.At}
+			if hint.At.After(s.now) {
+				hint.At = s.now // The provider's clock is ahead: a list that is read from now on is new enough.
+			}
 			s.facts.Reported = &hint
 		}
 	}

@@ -286,12 +286,16 @@ func (r *Reconciler) conclude(ctx context.Context, s *scope) error {
 	return r.write(ctx, s, lifecycle.Concluded(s.record(), *answer, s.facts.Input, s.now))
 }
 
-// judgeReport decides about a report of the provider's that nobody can be asked about.
+// judgeReport decides about a report of the provider's that nobody can be asked about any more.
 func (r *Reconciler) judgeReport(ctx context.Context, s *scope) error {
 	held, kind := s.facts.Record.Held() && !s.facts.Record.Gone(), s.facts.Record.Hint.Type
 	next, believed := lifecycle.Judged(s.entry.Record, s.facts, s.now)
 	if held && !believed {
-		reportNotVerified(r.Recorder, s.connection, kind)
+		tell := reportNotVerified
+		if s.facts.Lists {
+			tell = reportNotBorneOut
+		}
+		tell(r.Recorder, s.connection, kind)
 	}
 	return r.write(ctx, s, next)
 }
