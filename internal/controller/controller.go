@@ -272,7 +272,7 @@ func (p *Process) assemble(options Options, inputs cache.Cache) error {
 	}
 	messages := inbox.New(inbox.Options{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: options.Namespace, Watched: watched(options.WatchNamespaces),
-		RequestListing: listings.RequestListing, Clock: now,
+		RequestListing: listings.RequestListing, StartedAt: now.Now(), Clock: now,
 	})
 	if err := messages.SetupWithManager(mgr); err != nil {
 		return err

@@ -27,6 +27,10 @@ import (
 // patience is how long a message waits to be taken: a code is dead by then, and a report was verified or dropped.
 const patience = 15 * time.Minute
 
+// firstLook is how long after its start a controller has for what came while there was none: a login that came to nothing by
+// that is to be told of before its message goes.
+const firstLook = time.Minute
+
 // Options are what a Reconciler needs.
 type Options struct {
 	// Client reads from the cache and writes to the API server; Live reads from the API server.
@@ -38,7 +42,9 @@ type Options struct {
 	Watched func(namespace string) bool
 	// RequestListing asks for the provider's list of an application's connections.
 	RequestListing func(application types.NamespacedName)
-	Clock          clock.PassiveClock
+	// StartedAt is when this process started.
+	StartedAt time.Time
+	Clock     clock.PassiveClock
 }
 
 // Reconciler looks after messages.
@@ -92,7 +98,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 
 // untaken judges a message that was not taken yet: how much longer to wait for that. 0: it is of no use to anybody.
 func (r *Reconciler) untaken(ctx context.Context, secret *corev1.Secret, now time.Time) (time.Duration, error) {
-	wait := secret.CreationTimestamp.Add(patience).Sub(now)
+	until := secret.CreationTimestamp.Add(patience)
+	if first := r.StartedAt.Add(firstLook); first.After(until) {
+		until = first
+	}
 	m, err := pending.Decode(secret)
 	if err != nil {
 		logr.FromContextOrDiscard(ctx).Error(err, "a message cannot be read and is dropped", "secret", secret.Name)
@@ -108,7 +117,7 @@ func (r *Reconciler) untaken(ctx context.Context, secret *corev1.Secret, now tim
 	if err != nil || !there {
 		return 0, err
 	}
-	return max(wait, 0), nil
+	return max(until.Sub(now), 0), nil
 }
 
 // exists tells whether the connection of a message is there and wanted; a cache that does not show it may be behind.

@@ -139,6 +139,22 @@ func TestMessageWaitsForItsConnection(t *testing.T) {
 	}
 }
 
+// A controller that was away for long leaves a message to its connection first, so that the person's login is told of.
+func TestMessageOfTheTimeWithoutAController(t *testing.T) {
+	w := newWorld(t)
+	secret := w.leave(func(*pending.Message) {})
+	w.clock.SetTime(w.clock.Now().Add(time.Hour))
+	w.inbox.StartedAt = w.clock.Now()
+	now, result := w.pass(secret)
+	if pending.Emptied(now) || result.RequeueAfter <= 0 || result.RequeueAfter > time.Minute {
+		t.Fatalf("emptied %t before the connection could take it; the next look is in %s", pending.Emptied(now), result.RequeueAfter)
+	}
+	w.clock.SetTime(w.clock.Now().Add(result.RequeueAfter))
+	if now, _ = w.pass(secret); !pending.Emptied(now) {
+		t.Error("a code that nobody takes is kept")
+	}
+}
+
 func TestMessageThatNobodyCanTake(t *testing.T) {
 	for name, change := range map[string]func(*world, *pending.Message){
 		"another connection of the name":  func(_ *world, m *pending.Message) { m.ConnectionUID = "earlier" },
