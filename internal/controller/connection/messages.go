@@ -80,6 +80,8 @@ func (s *scope) considerResponse(m *message) {
 	switch {
 	case observation(r.Reason), s.ended(m):
 	case s.facts.Answer != nil || s.facts.Input.Login != "": // One after the other.
+	case !s.tells(s.facts.Record): // The next outcome would hide that from the person who waits for it.
+		s.untold = true
 	case r.Generation > s.connection.Generation: // Our view of the connection is behind.
 	case r.Generation != s.connection.Generation, s.application != nil && s.application.UID != m.ApplicationUID:
 		s.facts.Answer = &lifecycle.Answer{
@@ -111,6 +113,15 @@ func (s *scope) considerCode(m *message) {
 		State: lifecycle.InputPresent, Hash: r.Code.Hash(), Version: "message/" + m.secret.Name,
 		Login: r.Login, ReceivedAt: m.ReceivedAt,
 	}
+}
+
+// tells says whether status knows how the last login of the record has ended.
+func (s *scope) tells(r *lifecycle.Record) bool {
+	if r == nil || r.Authorization == nil {
+		return true
+	}
+	told := s.connection.Status.LastAuthorization
+	return told != nil && told.ID == r.Authorization.ID
 }
 
 // observation tells of what is worth an event and changes nothing: the login itself goes on, or has ended before.
@@ -145,6 +156,9 @@ func (r *Reconciler) settleMessages(ctx context.Context, s *scope) error {
 		if err := r.empty(ctx, m.secret); err != nil {
 			return err
 		}
+	}
+	if s.untold {
+		r.waker.wakeForCode(s.name) // Status tells it now.
 	}
 	return nil
 }

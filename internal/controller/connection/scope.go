@@ -38,6 +38,8 @@ type scope struct {
 	facts lifecycle.Facts
 	// messages are those of the gateway that were not emptied yet, oldest first.
 	messages []*message
+	// untold : a login waits until status has told how the one before it has ended.
+	untold bool
 }
 
 // input is the code or refresh token of the spec, when it had to be read.
