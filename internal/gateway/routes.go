@@ -73,15 +73,16 @@ func (p *Process) routes() []route {
 		return handler{serve: serve, limiter: limiter, maxBody: maxBody, needsCluster: true}
 	}
 	assets := handler{serve: p.pages.Assets().ServeHTTP, limiter: p.limits.pages}
+	// No HEAD here: whoever looks at where a link leads must not use up the code in it.
+	callback := map[string]handler{http.MethodGet: person(p.logins.Callback, p.limits.steps, 0)}
 	return []route{
 		{metrics.RouteConnect, v1alpha1.PathConnect + wildcards(login.WildcardNamespace, login.WildcardName), map[string]handler{
 			http.MethodGet:  person(p.logins.ShowConnect, p.limits.pages, 0),
 			http.MethodPost: person(p.logins.Begin, p.limits.steps, maxForm),
 		}},
-		// No HEAD here: whoever looks at where a link leads must not use up the code in it.
-		{metrics.RouteCallback, v1alpha1.PathCallback, map[string]handler{
-			http.MethodGet: person(p.logins.Callback, p.limits.steps, 0),
-		}},
+		{metrics.RouteCallback, v1alpha1.PathCallback, callback},
+		// As some register it; the controller gives links for both.
+		{metrics.RouteCallback, v1alpha1.PathCallback + "/{$}", callback},
 		{metrics.RouteResult, login.PathResult + wildcards(login.WildcardLogin), map[string]handler{
 			http.MethodGet: person(p.logins.Result, p.limits.pages, 0),
 		}},

@@ -45,3 +45,25 @@ func TestPanic(t *testing.T) {
 		t.Errorf("log: %s", &log)
 	}
 }
+
+// A redirect URL that was registered with a slash at its end leads to the callback as well; what is below it leads nowhere.
+func TestSlashAfterTheCallback(t *testing.T) {
+	p, err := New(&rest.Config{Host: "https://127.0.0.1:1"}, Options{ExternalURL: "https://oauth.example.com/x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := func(path string) int {
+		recorder := httptest.NewRecorder()
+		p.Handler().ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+		return recorder.Code
+	}
+	want := status("/x/oauth2/callback?state=x") // Without caches nobody is served yet.
+	if got := status("/x/oauth2/callback/?state=x"); got != want || want == http.StatusNotFound {
+		t.Errorf("status %d with a slash, %d without", got, want)
+	}
+	for _, path := range []string{"/x/oauth2/callback//?state=x", "/x/oauth2/callback/more?state=x"} {
+		if got := status(path); got != http.StatusNotFound {
+			t.Errorf("%s: status %d", path, got)
+		}
+	}
+}
