@@ -33,7 +33,7 @@ E2E_TOOLS_IMAGE ?= oauth-operator-e2e-tools:$(VERSION)
 # A command that takes an image's name and brings the image to the cluster's nodes: "kind load docker-image". Empty where
 # the cluster can pull the images, or has them.
 E2E_IMAGE_LOAD ?=
-# Which story the demo tells: samples, or increase.
+# Which story the demo tells: samples, increase, or browser.
 DEMO ?= samples
 DEMO_FLAGS ?=
 
@@ -140,7 +140,7 @@ bench: build controlplane ## Measure throughput, latency and memory (not a test;
 	cd test && $(GO) test -run '^$$' -bench . $(BENCH_FLAGS) ./bench/... ./crash
 
 .PHONY: demo
-demo: controlplane ## Run the whole story on a real control plane (DEMO=increase: another one; DEMO_FLAGS=--hold to look around).
+demo: controlplane ## Run the whole story on a real control plane (DEMO=increase, DEMO=browser: others; DEMO_FLAGS=--hold to look around).
 	@hack/progress.sh "building the operator" $(MAKE) build
 	@hack/progress.sh "building the demo" $(GO) -C test build -o $(BIN)/demo ./demo
 	@exec $(BIN)/demo --play=$(DEMO) $(DEMO_FLAGS)

@@ -67,10 +67,15 @@ func (b *tab) approve(account, words string) page {
 	return b.await(heading(words))
 }
 
-// inAllLooks holds a page to what axe checks, small and large, light and dark, and to fit on a phone.
+// inAllLooks holds a page to what axe checks, small and large, light and dark, and to fit on the screen.
 func (b *tab) inAllLooks() {
 	b.t.Helper()
-	for _, l := range looks() {
+	b.inLooks(looks()...)
+}
+
+func (b *tab) inLooks(all ...look) {
+	b.t.Helper()
+	for _, l := range all {
 		b.show(l)
 		b.accessible()
 		width, err := evaluate[float64](b, "document.documentElement.scrollWidth")
