@@ -78,7 +78,9 @@ func (r *Reconciler) gatherMessages(ctx context.Context, s *scope) error {
 func (s *scope) considerResponse(m *message) {
 	r := m.Response
 	switch {
-	case observation(r.Reason), s.ended(m):
+	case observation(r.Reason):
+	case s.ended(m):
+		m.taken = true // Also when the record names another login by the end of this pass.
 	case s.facts.Answer != nil || s.facts.Input.Login != "": // One after the other.
 	case !s.tells(s.facts.Record): // The next outcome would hide that from the person who waits for it.
 		s.untold = true
@@ -122,6 +124,25 @@ func (s *scope) tells(r *lifecycle.Record) bool {
 	}
 	told := s.connection.Status.LastAuthorization
 	return told != nil && told.ID == r.Authorization.ID
+}
+
+// confirmLogin returns errBehind when the message of a login was emptied before. Messages and records come by different
+// watches, and a record names its last login alone: one that ended before that would end once more, as the last.
+func (r *Reconciler) confirmLogin(ctx context.Context, s *scope, login string) error {
+	for _, m := range s.messages {
+		if m.taken || m.Response == nil || m.Response.Login != login || observation(m.Response.Reason) {
+			continue
+		}
+		live := &corev1.Secret{}
+		err := r.Live.Get(ctx, client.ObjectKeyFromObject(m.secret), live)
+		switch {
+		case client.IgnoreNotFound(err) != nil:
+			return fmt.Errorf("read message %s live: %w", m.secret.Name, err)
+		case err != nil, live.UID != m.secret.UID, pending.Emptied(live):
+			return errBehind
+		}
+	}
+	return nil
 }
 
 // observation tells of what is worth an event and changes nothing: the login itself goes on, or has ended before.

@@ -283,6 +283,9 @@ func (r *Reconciler) conclude(ctx context.Context, s *scope) error {
 	if answer == nil || (s.entry == nil && s.client == nil) {
 		return nil // Without a client there is no record to write it into; see inbox for what becomes of the message.
 	}
+	if err := r.confirmLogin(ctx, s, answer.Login); err != nil {
+		return err
+	}
 	return r.write(ctx, s, lifecycle.Concluded(s.record(), *answer, s.facts.Input, s.now))
 }
 
