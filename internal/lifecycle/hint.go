@@ -5,6 +5,8 @@ package lifecycle
 import (
 	"strconv"
 	"time"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
 // reported takes a report down, so that it is not lost while it is verified.
@@ -69,6 +71,10 @@ func Heeded(r *Record, h Hint) *Record {
 // over because of it.
 func Judged(r *Record, f Facts, now time.Time) (next *Record, believed bool) {
 	next = r.clone()
+	if f.heedsStill() && r.Failure != nil && r.Failure.Reason == v1alpha1.ReasonInvalidGrant && r.Failure.Terminal {
+		next.bearOut("it refuses the refresh token: "+r.Failure.Message, now)
+		return next, true
+	}
 	next.Hint = nil
 	// One that was sent before the person authorized is about an earlier grant. Where somebody is asked, clocks that are apart do
 	// no harm; here the word alone would end the grant.
@@ -100,7 +106,13 @@ func Unverified(r *Record, retryAfter time.Duration, now time.Time) (next *Recor
 
 // verified is Checked where the provider had reported the end of the grant.
 func (r *Record) verified(works bool, message string, f Facts, now time.Time) *Record {
+	settled := !now.Before(r.Hint.At.Add(hintSettling))
 	switch {
+	case works && !settled && r.Hint.NextAttemptAt.IsZero():
+		// Providers tell of it before all of their servers know: once more.
+		h := *r.Hint
+		h.NextAttemptAt = h.At.Add(hintSettling)
+		r.Hint, r.Doubted = &h, false
 	case works:
 		r.Hint, r.Doubted = nil, false
 		if r.Standing != nil && r.Standing.State == StandingInactive && !r.Standing.Listed {

@@ -95,6 +95,26 @@ func TestHintIsBorneOut(t *testing.T) {
 			t.Errorf("the report is still there: %+v", got)
 		}
 	})
+	t.Run("the token works a moment after the report", func(t *testing.T) {
+		facts, soon := f(), after(time.Second)
+		got, news := lifecycle.Checked(facts.Record, true, "", facts, soon)
+		if !news || got.Hint == nil || got.Standing != nil {
+			t.Fatalf("the report is dropped before the provider's servers can agree: %+v", got.Hint)
+		}
+		facts.Record = got
+		mustDecide(t, facts, after(59*time.Second), lifecycle.Decision{Action: lifecycle.Wait, At: now}, "a minute after the report")
+		mustDecide(t, facts, now, lifecycle.Decision{Action: lifecycle.CheckGrant}, "once more")
+		dead, _ := lifecycle.Checked(got, false, "HTTP 401", about(got, checkable, func(f *lifecycle.Facts) { f.Record.RefreshToken = never() }), now)
+		mustBeGone(t, dead)
+	})
+	t.Run("the refresh token was refused before", func(t *testing.T) {
+		r := held(hintedAt(issued()), failing(refused()))
+		got, believed := lifecycle.Judged(r, about(r), now)
+		if !believed {
+			t.Error("two witnesses are not enough")
+		}
+		mustBeGone(t, got)
+	})
 	t.Run("the refresh token works", func(t *testing.T) {
 		got := lifecycle.Succeeded(f().Record, calling(lifecycle.Refresh, now), expiring(time.Hour), now)
 		if got.Hint != nil || got.Standing != nil {

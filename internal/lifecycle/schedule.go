@@ -35,6 +35,7 @@ const (
 	deviceDistance     = time.Minute // between two device codes that were asked for in vain, at most
 	slowDown           = 5 * time.Second
 	candidateAttempts  = 5                // to revoke what was refused
+	hintSettling       = time.Minute      // after which a provider's servers agree that a grant has ended
 	hintAttempts       = 12               // to verify a report that a grant has ended: about half an hour
 	blockedPatience    = time.Minute      // for which a person's code waits while the provider must not be called
 	loginPatience      = 10 * time.Minute // for which it waits at all

@@ -25,10 +25,9 @@ func TestPresetsFollowTheirSecrets(t *testing.T) {
 	application.Spec = v1alpha1.OAuthApplicationSpec{Provider: "increase", Client: application.Spec.Client}
 	secret := w.clientSecret()
 	w.create(application, secret)
-	application = w.eventuallyReason("crm", v1alpha1.ReasonSecretNotFound)
-	if !strings.Contains(message(application), `has no key "api_key" (keys: client_secret)`) {
-		t.Errorf("the message is %q", message(application))
-	}
+	application = w.eventually("crm", "waiting for the other credential", func(a *v1alpha1.OAuthApplication) bool {
+		return strings.Contains(message(a), `has no key "api_key" (keys: client_secret)`)
+	})
 	w.update(secret, func() { secret.StringData = map[string]string{"api_key": "platform"} })
 	application = w.eventuallyReason("crm", v1alpha1.ReasonReady)
 	if got := application.Status.Endpoints.TokenURL; got != "https://api.increase.com/oauth/tokens" {

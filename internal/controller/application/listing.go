@@ -19,8 +19,10 @@ const (
 	defaultInterval = time.Hour
 	minInterval     = time.Minute
 	// requestDistance is between two listings when somebody asks for one: at first, and again whenever a listing has
-	// brought news. It doubles, up to the interval, with each that was asked for and brought none.
-	requestDistance = 10 * time.Second
+	// brought news. It doubles, up to maxRequestDistance, with each that was asked for and brought none: whoever is waited
+	// for by a person or reported by the provider must not wait for long because others were looked for in vain.
+	requestDistance    = 10 * time.Second
+	maxRequestDistance = time.Minute
 	// toleratedFailures in a row, a minute and a bit, are not worth a word: providers are away now and then.
 	toleratedFailures = 4
 )
@@ -149,7 +151,7 @@ func (l *Listings) succeed(application types.UID, news bool, interval time.Durat
 		case news:
 			current.distance = requestDistance
 		case current.asked:
-			current.distance = min(2*max(current.distance, requestDistance), interval)
+			current.distance = min(2*max(current.distance, requestDistance), maxRequestDistance, interval)
 		}
 	})
 }

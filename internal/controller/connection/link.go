@@ -33,8 +33,8 @@ func (r *Reconciler) personOf(s *scope) *lifecycle.Person {
 			"endpoints.authorizationURL, and its discovery document names none", s.applicationName())
 	case s.client.RequiresPAR():
 		return obstacle(v1alpha1.ReasonPARRequired, "the provider of application %s demands pushed authorization requests (RFC 9126), "+
-			"which are not supported; if it can be configured not to demand them for this client, do so, or name a Secret with a code "+
-			"in spec.grant.authorizationCode.codeSecretRef", s.applicationName())
+			"which are not supported; if it does not demand them of this client, give the application its endpoints in place of issuerURL; "+
+			"or name a Secret with a code in spec.grant.authorizationCode.codeSecretRef", s.applicationName())
 	}
 	return &lifecycle.Person{Link: true}
 }
@@ -61,11 +61,16 @@ func (r *Reconciler) link(s *scope, status *v1alpha1.OAuthConnectionStatus, awai
 	return ticket.URL(r.ExternalURL, s.name.Namespace, s.name.Name, ticket.New(claims))
 }
 
+// maxCapturedForLink bounds what of captured values a link carries, in bytes; parameters that need more are left out.
+const maxCapturedForLink = 2 << 10
+
 // capturedForLink are the values of earlier answers that the authorization URL is made of.
 func (s *scope) capturedForLink() map[string]string {
 	var needed map[string]string
+	length := 0
 	for _, name := range s.profile.AuthorizationCaptures() {
-		if value, ok := s.values[name]; ok {
+		if value, ok := s.values[name]; ok && length+len(name)+len(value) <= maxCapturedForLink {
+			length += len(name) + len(value)
 			if needed == nil {
 				needed = map[string]string{}
 			}

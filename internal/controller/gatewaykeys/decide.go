@@ -23,7 +23,7 @@ import (
 // Limits of the webhook secrets, in bytes.
 const (
 	// maxWebhookSecret bounds one. They are keys of HMACs, which are never that long.
-	maxWebhookSecret = 4 << 10
+	maxWebhookSecret = 512
 	// maxWebhooks bounds all of them together with their names, which the object holds twice. A Secret may have 1 MiB of
 	// data, and etcd takes 1.5 MiB of everything.
 	maxWebhooks = 960 << 10

@@ -141,7 +141,11 @@ func (r *Reconciler) exists(ctx context.Context, name types.NamespacedName, uid 
 func (r *Reconciler) empty(ctx context.Context, secret *corev1.Secret) error {
 	next := secret.DeepCopy()
 	next.Data = nil
-	if err := r.Client.Update(ctx, next); client.IgnoreNotFound(err) != nil {
+	err := r.Client.Update(ctx, next)
+	if apierrors.IsConflict(err) {
+		return nil // Somebody has taken it meanwhile; the next pass sees that.
+	}
+	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("empty message %s: %w", secret.Name, err)
 	}
 	return nil

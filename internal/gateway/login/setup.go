@@ -141,9 +141,10 @@ func fingerprint(a *v1alpha1.OAuthApplication) [fingerprintSize]byte {
 
 const fingerprintSize = 16
 
-// providerName is what the provider is called for people: by its preset, else by its host.
+// providerName is what the provider is called for people: by its preset, else by its host. A preset names it only where people
+// are sent to the preset's own page: whoever writes an application could lead them anywhere under a trusted name.
 func (h *Handler) providerName(a *v1alpha1.OAuthApplication) string {
-	if name := h.presets[a.Spec.Provider]; name != "" {
+	if name := h.presets[a.Spec.Provider]; name != "" && h.leadsToPreset(a) {
 		return name
 	}
 	for _, address := range []string{a.Status.Issuer, authorizationEndpoint(a)} {
@@ -152,6 +153,23 @@ func (h *Handler) providerName(a *v1alpha1.OAuthApplication) string {
 		}
 	}
 	return ""
+}
+
+func (h *Handler) leadsToPreset(a *v1alpha1.OAuthApplication) bool {
+	preset, err := h.Catalogue.Effective(&v1alpha1.OAuthApplicationSpec{Provider: a.Spec.Provider})
+	if err != nil || preset.Endpoints == nil {
+		return false
+	}
+	own, used := string(preset.Endpoints.AuthorizationURL), authorizationEndpoint(a)
+	if own == used {
+		return true
+	}
+	first, err := url.Parse(own)
+	if err != nil {
+		return false
+	}
+	second, err := url.Parse(used)
+	return err == nil && first.Host != "" && first.Host == second.Host
 }
 
 func authorizationEndpoint(a *v1alpha1.OAuthApplication) string {

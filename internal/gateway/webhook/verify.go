@@ -141,7 +141,7 @@ func (v *Verifier) read(proven *claim, r Request) (Event, error) {
 		return e, nil
 	}
 	e.Deauthorized = e.Type != "" && slices.Contains(v.deauthorized, e.Type)
-	e.GrantID, e.Subject = text(document, v.grantID), text(document, v.subject)
+	e.GrantID, e.Subject = nameIn(document, v.grantID), nameIn(document, v.subject)
 	return e, nil
 }
 
@@ -193,4 +193,15 @@ func text(document oauth.Resource, path string) string {
 		return ""
 	}
 	return document.Text(path)
+}
+
+// maxName is the longest name of a grant or an account, in bytes; the controller keeps no longer ones.
+const maxName = 1 << 10
+
+// nameIn is text that names something; one that is too long names nothing that anybody knows.
+func nameIn(document oauth.Resource, path string) string {
+	if name := text(document, path); len(name) <= maxName {
+		return name
+	}
+	return ""
 }
