@@ -312,8 +312,9 @@ func objectionToQuestion(f lifecycle.Facts, d lifecycle.Decision, now time.Time)
 		}
 	case lifecycle.Judge:
 		after, believed := lifecycle.Judged(r, f, now)
+		refused := r.Failure != nil && r.Failure.Reason == "InvalidGrant" && r.Failure.Terminal
 		switch {
-		case believed && (!(f.BelievesHints || (r.Failure != nil && r.Failure.Reason == "InvalidGrant" && r.Failure.Terminal)) || !after.Gone()):
+		case believed && !f.BelievesHints && !refused, believed && !after.Gone():
 			return "believes without leave"
 		case !believed && after.Gone() && !r.Gone():
 			return "ends a grant by a report that it does not believe"

@@ -25,7 +25,7 @@ func TestPresetsFollowTheirSecrets(t *testing.T) {
 	application.Spec = v1alpha1.OAuthApplicationSpec{Provider: "increase", Client: application.Spec.Client}
 	secret := w.clientSecret()
 	w.create(application, secret)
-	application = w.eventually("crm", "waiting for the other credential", func(a *v1alpha1.OAuthApplication) bool {
+	w.eventually("crm", "waiting for the other credential", func(a *v1alpha1.OAuthApplication) bool {
 		return strings.Contains(message(a), `has no key "api_key" (keys: client_secret)`)
 	})
 	w.update(secret, func() { secret.StringData = map[string]string{"api_key": "platform"} })
