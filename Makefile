@@ -136,8 +136,8 @@ images-e2e: ## Build the two images of the real-cluster suite with docker.
 	docker build --file test/e2e/tools/Dockerfile --tag $(E2E_TOOLS_IMAGE) .
 
 .PHONY: bench
-bench: build controlplane ## Measure throughput, latency and memory (not a test; see docs/performance.md).
-	cd test && $(GO) test -run '^$$' -bench . $(BENCH_FLAGS) ./bench/... ./crash
+bench: build controlplane ## Measure throughput, latency and memory (not a test; see docs/performance.md and docs/reliability.md).
+	cd test && $(GO) test -run '^$$' -bench . $(BENCH_FLAGS) ./bench/... ./crash ./reliability
 
 .PHONY: demo
 demo: controlplane ## Run the whole story on a real control plane (DEMO=increase, DEMO=browser: others; DEMO_FLAGS=--hold to look around).

@@ -110,10 +110,13 @@ func (s spread) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		_ = r.Body.Close() // It has been read.
 	}
-	failure := errNobody
+	failure, served := errNobody, false
 	for i, gateway := range s.front.order() {
 		if i > 0 {
 			s.front.count(&s.front.elsewhere)
+		}
+		if served {
+			s.front.count(&s.front.repeated)
 		}
 		attempt := r.Clone(r.Context())
 		attempt.URL.Host, attempt.Body = gateway.Host, io.NopCloser(bytes.NewReader(body))
@@ -131,7 +134,7 @@ func (s spread) RoundTrip(r *http.Request) (*http.Response, error) {
 		if r.Method != http.MethodGet || r.Context().Err() != nil {
 			break
 		}
-		s.front.count(&s.front.repeated)
+		served = true
 	}
 	return nil, failure
 }

@@ -99,7 +99,14 @@ func percentiles(b *testing.B, what string, samples []time.Duration) {
 		name  string
 		share float64
 	}{{"p50", 0.50}, {"p99", 0.99}} {
-		at := min(int(float64(len(samples))*p.share), len(samples)-1)
-		b.ReportMetric(float64(samples[at].Microseconds())/1e3, what+"-"+p.name+"-ms")
+		b.ReportMetric(float64(at(samples, p.share).Microseconds())/1e3, what+"-"+p.name+"-ms")
 	}
+}
+
+// at returns what so large a share of sorted samples does not exceed.
+func at(samples []time.Duration, share float64) time.Duration {
+	if len(samples) == 0 {
+		return 0
+	}
+	return samples[min(int(float64(len(samples))*share), len(samples)-1)]
 }

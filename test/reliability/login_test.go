@@ -181,6 +181,7 @@ func (w *world) follow() *news {
 func (w *world) report(groups [][]*visitor, took time.Duration) {
 	w.t.Helper()
 	counts, reloads, looks := map[string]int{}, 0, 0
+	var waits []time.Duration
 	for _, group := range groups {
 		for _, v := range group {
 			said := "page " + string(v.kind)
@@ -192,9 +193,14 @@ func (w *world) report(groups [][]*visitor, took time.Duration) {
 			}
 			counts[said]++
 			reloads, looks = reloads+v.reloads, looks+v.looks
+			if !v.returned.IsZero() {
+				waits = append(waits, v.shown.Sub(v.returned).Round(time.Millisecond))
+			}
 		}
 	}
 	w.t.Logf("%d people in %s: %v", *people, took.Round(time.Second), counts)
+	slices.Sort(waits)
+	w.t.Logf("from the return to the page that stays: p50 %s, p90 %s, longest %s", at(waits, 0.5), at(waits, 0.9), at(waits, 1))
 	for _, r := range append(w.controllers, w.gateways...) {
 		w.t.Logf("%s was killed %d times", r.name, r.kills)
 	}
@@ -225,6 +231,11 @@ func (w *world) judge(groups [][]*visitor, n *news) {
 			if err := w.told(v, sealer, handed, n); err != nil {
 				w.t.Errorf("somebody at %s, who saw %s: %v", v.connection, v.kind, err)
 			}
+		}
+	}
+	for _, group := range groups {
+		if err := w.goesOn(group[0].connection); err != nil {
+			w.t.Error(err)
 		}
 	}
 	if most, reuse := w.provider.MaxUses(), w.provider.Reuse(); most > 1 || reuse != 0 {
@@ -264,6 +275,19 @@ func (w *world) ended(v *visitor, together bool) error {
 		return nil
 	}
 	return fmt.Errorf("they saw %q (%s)", v.kind, v.login.Page)
+}
+
+// goesOn wants a connection to hold a token that works, or to have a link for whoever tries again.
+func (w *world) goesOn(name string) error {
+	token, err := w.token(name)
+	if err != nil || (token != "" && w.provider.Introspect(token)) {
+		return err
+	}
+	c, err := w.get(name)
+	if err == nil && c.Status.AuthorizationURL == "" {
+		err = fmt.Errorf("%s has no token that works, and no link to try again: %+v", name, c.Status)
+	}
+	return err
 }
 
 // told wants a response that was handed over to have an outcome in status, the one that the person saw.

@@ -31,8 +31,8 @@ type visitor struct {
 	// because the controller was away.
 	reloads, looks int
 	err            error
-	// returned is when the browser went back to the gateway.
-	returned time.Time
+	// returned is when the browser went back to the gateway, and shown when the page that stays was there.
+	returned, shown time.Time
 }
 
 // newVisitor is a person with an address and a browser of their own.
@@ -86,6 +86,7 @@ func (v *visitor) comeBack(ctx context.Context, kinds map[string]pages.Kind) {
 	if v.err != nil {
 		return
 	}
+	defer func() { v.shown = time.Now() }()
 	v.err = v.login.Answer(ctx, person.Answer{Deny: v.denies})
 	for range tries {
 		if v.err != nil || !v.meets502() || !v.waits(ctx, pause) {
