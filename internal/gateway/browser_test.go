@@ -159,7 +159,15 @@ func (p *page) redirects(prefix string) *page {
 	return p
 }
 
+// refresh is where the page goes by itself, and after what time.
+func (p *page) refresh() string {
+	p.t.Helper()
+	return group(p.t, again, p.text)
+}
+
 var (
+	again  = regexp.MustCompile(`<meta http-equiv="refresh" content="([^"]*)">`)
+	anchor = regexp.MustCompile(`<a [^>]*href="([^"]*)"`)
 	tags   = regexp.MustCompile(`<[^>]*>`)
 	heads  = regexp.MustCompile(`(?s)<h1>(.*?)</h1>`)
 	action = regexp.MustCompile(`<form method="post" action="([^"]*)"`)
@@ -173,8 +181,8 @@ func heading(text string) string {
 	if found == nil {
 		return ""
 	}
-	// Names of providers vary.
-	return strings.ReplaceAll(plain(found[1]), providerName(text), "{provider}")
+	// Names of providers vary, and so does the wording for none.
+	return strings.NewReplacer(providerName(text), "{provider}", "the provider", "{provider}").Replace(plain(found[1]))
 }
 
 // providerName is what a page calls the provider; it is the same in a page that names none.

@@ -268,6 +268,78 @@ func TestFormMayLeadToSisterHosts(t *testing.T) {
 	}
 }
 
+// A browser leaves by a navigation of its own, which no form-action holds wherever the provider sends it on to; whoever does not say
+// that they navigate is redirected.
+func TestBrowsersDepartByAPage(t *testing.T) {
+	w := newWorld(t)
+	for _, test := range []struct {
+		reason, mode string
+		page         bool
+	}{
+		{"a browser that loads a page", "navigate", true},
+		{"a script in one", "cors", false},
+		{"anything else", "", false},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			person := w.browser(w.gateway())
+			consent := person.get(w.connection.Status.AuthorizationURL).form()
+			if test.mode != "" {
+				person.headers["Sec-Fetch-Mode"] = test.mode
+			}
+			p := person.submit(consent)
+			target := p.location
+			if test.page {
+				target = leads(t, p.shows(pages.Departing).contains("Customer Relations"))
+			} else {
+				p.redirects(w.provider.URL + "/authorize?")
+			}
+			if len(p.cookies) != 1 || !strings.HasPrefix(p.cookies[0].Name, "__Host-oauth-login-") {
+				t.Errorf("cookies %v, want one for the login", p.cookies)
+			}
+			w.provider.hide(target.Query().Get("state"))
+			if got := target.Scheme + "://" + target.Host + target.Path; got != w.provider.URL+"/authorize" || target.Query().Get("state") == "" {
+				t.Errorf("it leads to %s", target)
+			}
+			person.back(target, code()).redirects(external + "/oauth2/result/")
+		})
+	}
+}
+
+// leads is where the page of a departure goes to at once, by itself and by its one link.
+func leads(t *testing.T, p *page) *url.URL {
+	t.Helper()
+	address, atOnce := strings.CutPrefix(p.refresh(), "0;url=")
+	target, err := url.Parse(address)
+	if err != nil || !atOnce {
+		t.Fatalf("the page goes on by %q, %v", p.refresh(), err)
+	}
+	if link := group(t, anchor, p.text); link != address || len(anchor.FindAllString(p.text, -1)) != 1 {
+		t.Errorf("by itself the page leads to %s, by its link to %s", address, link)
+	}
+	p.contains("Continue to " + target.Host)
+	for name, want := range map[string]string{"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"} {
+		if got := p.header.Get(name); got != want {
+			t.Errorf("%s = %q, want %q", name, got, want)
+		}
+	}
+	if policy := p.header.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none'; ") || !strings.HasSuffix(policy, "; form-action 'self'") {
+		t.Errorf("policy %q", policy)
+	}
+	return target
+}
+
+// A page names its way out within a text. An address that it cannot name so is left to a redirect.
+func TestDepartureThatNoPageCanName(t *testing.T) {
+	w := newWorld(t)
+	w.resolveApplication(func(s *v1alpha1.OAuthApplicationStatus) {
+		s.Endpoints.AuthorizationURL = v1alpha1.EndpointURL(w.provider.URL + "/authorize?for='people'")
+	})
+	person := w.browser(w.gateway())
+	consent := person.get(w.connection.Status.AuthorizationURL).form()
+	person.headers["Sec-Fetch-Mode"] = "navigate"
+	person.submit(consent).redirects(w.provider.URL + "/authorize?for='people'&")
+}
+
 func TestCookies(t *testing.T) {
 	w := newWorld(t)
 	person := w.browser(w.gateway())

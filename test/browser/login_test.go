@@ -24,6 +24,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/testenv"
 	"github.com/oauth-operator/oauth-operator/internal/ticket"
+	"github.com/oauth-operator/oauth-operator/test/servers/fositeserver"
 )
 
 // Words of the headings that tell pages apart.
@@ -120,6 +121,27 @@ func TestConnect(t *testing.T) {
 	tab.open(link)
 	tab.await(and(heading(linkInvalid), status(http.StatusNotFound)))
 	tab.inAllLooks()
+}
+
+// TestLoginByABroker : the provider's authorization endpoint sends people on to another site at once. Chromium would refuse that
+// to a form.
+func TestLoginByABroker(t *testing.T) {
+	t.Parallel()
+	s := product.subjectAt(t, func(provider *fositeserver.Server) *v1alpha1.Endpoints {
+		return &v1alpha1.Endpoints{AuthorizationURL: v1alpha1.EndpointURL(product.newBroker(t, provider) + "/login")}
+	})
+	tab := newTab(t)
+	tab.start(s.link())
+	if at, err := url.Parse(tab.went("/login")); err != nil || at.Host == s.provider.Address() {
+		t.Errorf("there was no broker on the way: %v, %v", at, err)
+	}
+	// The page that left for the provider is no step in the history: it would send people away again.
+	tab.do(chromedp.NavigateBack())
+	tab.await(heading(consentPage))
+	tab.press(continueButton)
+	tab.await(heading(providerPage))
+	tab.approve(alice, successPage)
+	s.connected(alice)
 }
 
 // TestCookies : what the browser keeps of a login is bound to this one host, out of reach of scripts, and of no use elsewhere.

@@ -102,7 +102,8 @@ func servePages(t *testing.T) (address string, names []string) {
 		})
 	}
 	mux.Handle(pages.PathAssets, shown.Assets())
-	// The page that waits for an outcome stays, as it does while the gateway holds the request for that.
+	// The page that waits for an outcome stays, as it does while the gateway holds the request for that, and so does the one that
+	// leaves for a provider.
 	mux.HandleFunc("/oauth2/result/x", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	add("connect", func(w http.ResponseWriter) error { return shown.Connect(w, consent()) })
 	add("connect-again", func(w http.ResponseWriter) error {
@@ -111,7 +112,7 @@ func servePages(t *testing.T) (address string, names []string) {
 		return shown.Connect(w, again)
 	})
 	for _, kind := range pages.Kinds() {
-		add(string(kind), func(w http.ResponseWriter) error { return shown.Notice(w, notice(kind)) })
+		add(string(kind), func(w http.ResponseWriter) error { return shown.Notice(w, notice(kind, server.URL)) })
 		add(string(kind)+bare, func(w http.ResponseWriter) error { return shown.Notice(w, pages.Notice{Kind: kind}) })
 	}
 	return server.URL, names
@@ -125,8 +126,8 @@ func consent() pages.Connect {
 	}
 }
 
-// notice is one with all that can be known.
-func notice(kind pages.Kind) pages.Notice {
+// notice is one with all that can be known. address is where the pages are served.
+func notice(kind pages.Kind, address string) pages.Notice {
 	n := pages.Notice{
 		Kind: kind, Application: "Example CRM", Provider: "Example CRM", Account: "alice@example.com",
 		Connection: types.NamespacedName{Namespace: "billing", Name: "crm"}, RetryURL: "/connect/billing/crm",
@@ -134,6 +135,8 @@ func notice(kind pages.Kind) pages.Notice {
 	switch kind {
 	case pages.Success:
 		n.RetryURL = ""
+	case pages.Departing:
+		n.RetryURL, n.Target = "", address+"/oauth2/result/x"
 	case pages.Waiting:
 		n.RetryURL, n.Refresh = "", "/oauth2/result/x"
 	case pages.ControllerAway:

@@ -10,6 +10,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
@@ -18,6 +19,7 @@ import (
 	"maps"
 	"math/big"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -300,6 +302,24 @@ func (w *world) awaitGateway(ctx context.Context) error {
 	})
 }
 
+// newBroker starts a server that sends people on to a provider at once, as those do that let somebody else sign people in. It is
+// of another site than the provider, whose address is 127.0.0.1.
+func (w *world) newBroker(t *testing.T, provider *fositeserver.Server) (address string) {
+	t.Helper()
+	certificate, err := tls.LoadX509KeyPair(w.certificate, w.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Location", provider.URL+"/authorize?"+r.URL.RawQuery)
+		rw.WriteHeader(http.StatusFound)
+	}))
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return strings.Replace(server.URL, "127.0.0.1", "localhost", 1)
+}
+
 // must fails the test, with what the processes have said last.
 func (w *world) must(t *testing.T, err error) {
 	t.Helper()
@@ -327,12 +347,19 @@ const connectionName = "crm"
 
 func (w *world) subject(t *testing.T) *subject {
 	t.Helper()
+	return w.subjectAt(t, func(*fositeserver.Server) *v1alpha1.Endpoints { return nil })
+}
+
+// subjectAt is a subject whose application has endpoints of its own beside those that its provider names.
+func (w *world) subjectAt(t *testing.T, endpoints func(*fositeserver.Server) *v1alpha1.Endpoints) *subject {
+	t.Helper()
 	s := &subject{world: w, t: t, namespace: w.plane.Namespace(t), provider: w.newProvider(t)}
 	app := &v1alpha1.OAuthApplication{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "crm"},
 		Spec: v1alpha1.OAuthApplicationSpec{
 			DisplayName: "Example CRM",
 			IssuerURL:   s.provider.URL,
+			Endpoints:   endpoints(s.provider),
 			Client:      v1alpha1.ClientSpec{ID: clientID, SecretRef: &v1alpha1.SecretKeyReference{Name: "crm-client"}},
 			Scopes:      []v1alpha1.Scope{"openid", "api:read", "offline_access"},
 			CABundle:    &v1alpha1.CABundle{ConfigMapRef: &v1alpha1.ConfigMapKeyReference{Name: "provider-ca"}},

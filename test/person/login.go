@@ -57,6 +57,10 @@ func (p *Person) Begin(ctx context.Context, link string) (*Login, error) {
 		return login, fmt.Errorf("go to the provider: %w", err)
 	}
 	login.arrive(next)
+	if next, err = next.depart(ctx); err != nil {
+		return login, fmt.Errorf("go on to the provider: %w", err)
+	}
+	login.arrive(next)
 	if asks(next) {
 		login.Provider = next
 	}

@@ -160,6 +160,15 @@ func (p *Page) Refresh() (to *url.URL, after time.Duration, ok bool) {
 	return to, after, true
 }
 
+// depart goes on from a page that leads to elsewhere at once, by itself; any other page stays.
+func (p *Page) depart(ctx context.Context) (*Page, error) {
+	to, after, ok := p.Refresh()
+	if !ok || after > 0 || relation(p.URL, to) == sameOrigin {
+		return p, nil
+	}
+	return p.person.load(ctx, navigation{method: http.MethodGet, target: to, from: p})
+}
+
 // Settle waits while a page loads itself again, and returns the one that stays. The context ends the wait.
 func (p *Page) Settle(ctx context.Context) (*Page, error) {
 	page := p

@@ -3,10 +3,12 @@
 package person_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -235,14 +237,21 @@ func newRelay(t *testing.T, accounts ...string) (*relay, *fositeserver.Server) {
 	var provider *fositeserver.Server
 	var challenge string
 	r.verifier, challenge = harness.NewPKCE()
+	request := func() string {
+		return url.Values{
+			"response_type": {"code"}, "client_id": {"client"}, "redirect_uri": {r.url + v1alpha1.PathCallback}, "scope": {"api:read"},
+			"state": {"0123456789"}, "code_challenge": {challenge}, "code_challenge_method": {"S256"},
+		}.Encode()
+	}
 	r.url = serve(t, map[string]http.HandlerFunc{
 		"GET /connect": write(`<form method=post><button>Continue</button></form>`),
+		"GET /page":    write(`<form method=post action=/leave><button>Continue</button></form>`),
+		"POST /leave": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = fmt.Fprintf(w, `<meta http-equiv=refresh content="0;url=%s">`, html.EscapeString(provider.URL+"/authorize?"+request()))
+		},
 		"GET /nothing": write(`<h1>No such link</h1>`),
 		"POST /connect": func(w http.ResponseWriter, q *http.Request) {
-			http.Redirect(w, q, provider.URL+"/authorize?"+url.Values{
-				"response_type": {"code"}, "client_id": {"client"}, "redirect_uri": {r.url + v1alpha1.PathCallback}, "scope": {"api:read"},
-				"state": {"0123456789"}, "code_challenge": {challenge}, "code_challenge_method": {"S256"},
-			}.Encode(), http.StatusSeeOther)
+			http.Redirect(w, q, provider.URL+"/authorize?"+request(), http.StatusSeeOther)
 		},
 		"GET " + v1alpha1.PathCallback: func(w http.ResponseWriter, q *http.Request) {
 			r.answers <- q.URL.Query()
@@ -264,18 +273,22 @@ func TestConnect(t *testing.T) {
 	tests := map[string]struct {
 		accounts []string
 		answer   person.Answer
-		asked    bool
-		want     string
+		// at is the path of the page with the button; empty: /connect.
+		at    string
+		asked bool
+		want  string
 	}{
-		"the first account is chosen": {accounts: []string{"alice", "bob"}, asked: true, want: "code"},
-		"another account":             {accounts: []string{"alice", "bob"}, answer: person.Answer{Account: "bob"}, asked: true, want: "code"},
-		"the person denies":           {accounts: []string{"alice"}, answer: person.Answer{Deny: true}, asked: true, want: "error"},
-		"a provider that asks nobody": {answer: person.Answer{Deny: true}, want: "code"},
+		"the first account is chosen":  {accounts: []string{"alice", "bob"}, asked: true, want: "code"},
+		"another account":              {accounts: []string{"alice", "bob"}, answer: person.Answer{Account: "bob"}, asked: true, want: "code"},
+		"the person denies":            {accounts: []string{"alice"}, answer: person.Answer{Deny: true}, asked: true, want: "error"},
+		"a page that leaves by itself": {accounts: []string{"alice"}, at: "/page", asked: true, want: "code"},
+		"and nobody is asked":          {at: "/page", want: "code"},
+		"a provider that asks nobody":  {answer: person.Answer{Deny: true}, want: "code"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			relay, provider := newRelay(t, test.accounts...)
-			login, err := person.New(person.Options{}).Connect(t.Context(), relay.url+"/connect", test.answer)
+			login, err := person.New(person.Options{}).Connect(t.Context(), relay.url+cmp.Or(test.at, "/connect"), test.answer)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -79,7 +79,7 @@ func sources(list ...string) string {
 // FormTargets returns the sources that a form may lead to when it is answered by a redirect to the URL: its origin, and for an
 // https domain name all hosts of the same registrable domain. Chromium holds every redirect that follows upon a form to
 // form-action, not the first alone, and providers send people on to sister hosts (auth.example.com to login.example.com) before
-// they show a page.
+// they show a page. Browsers that say that they navigate are not redirected (package login); this is for older ones.
 func FormTargets(target string) []string {
 	own := origin(target)
 	name, secure := strings.CutPrefix(own, "https://")

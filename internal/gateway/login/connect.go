@@ -134,7 +134,8 @@ func either(text, other string) string {
 	return text
 }
 
-// Begin sends a person to the provider: POST of the consent page's form, answered by a redirect.
+// Begin sends a person to the provider: POST of the consent page's form, answered by a page that leaves for there, else by a
+// redirect.
 func (h *Handler) Begin(w http.ResponseWriter, r *http.Request) {
 	v := visitOf(r)
 	if !h.fromOurForm(r, v) {
@@ -181,7 +182,7 @@ func (h *Handler) fromOurForm(r *http.Request, v visit) bool {
 	return browser != "" && h.Sealer.CheckFormToken(r.PostFormValue(pages.FieldToken), browser, v.bound()...)
 }
 
-// depart binds the login to this browser and redirects to the provider.
+// depart binds the login to this browser and leads to the provider.
 func (h *Handler) depart(w http.ResponseWriter, r *http.Request, s *setup) *obstacle {
 	now, login := h.Clock.Now(), newLogin()
 	state := seal.State{
@@ -203,8 +204,21 @@ func (h *Handler) depart(w http.ResponseWriter, r *http.Request, s *setup) *obst
 	}
 	h.Metrics.Login(metrics.LoginStarted)
 	h.Log.Info("login started", "connection", state.Connection.String(), "login", login)
-	redirect(w, target)
+	h.leave(w, r, s, target)
 	return nil
+}
+
+// leave leads to the provider: a browser by a page of ours, which goes on by itself, anybody else by a redirect. Chromium holds all
+// redirects that follow upon a form to form-action, and nobody knows to which sites a provider sends people on before it shows a
+// page. What a page does by itself is another navigation, which follows upon no form. The state stands in that page alone.
+func (h *Handler) leave(w http.ResponseWriter, r *http.Request, s *setup, target string) {
+	if r.Header.Get("Sec-Fetch-Mode") != "navigate" || !pages.CanDepart(target) {
+		redirect(w, target)
+		return
+	}
+	n := h.about(pages.Departing, s.connection, s.application)
+	n.Target = target
+	h.notice(w, n)
 }
 
 // maxDetail bounds what pages and messages say of an error, in bytes.

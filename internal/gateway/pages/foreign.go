@@ -113,6 +113,10 @@ func loopback(host string) bool {
 	return err == nil && address.IsLoopback()
 }
 
+// CanDepart tells whether a Departing page can lead to a URL: an absolute one of http or https, without a user name, and with
+// nothing in it that would end it within a text.
+func CanDepart(target string) bool { return link(target) != "" && !strings.HasPrefix(target, "/") }
+
 // link returns a URL that the gateway has given if a page may lead there: an absolute path of this site, or http or https.
 // Anything else is empty, and so is what no URL contains: a page that goes somewhere by itself names the URL within a text.
 func link(text string) string {

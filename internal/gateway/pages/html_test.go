@@ -193,6 +193,7 @@ func TestPagesNameNothingFromElsewhere(t *testing.T) {
 					t.Errorf("%s: %s=%q is not below the base path", page.name, key, value)
 				case e.name == "img" && value != sampleLogo && value != branding().LogoURL:
 					t.Errorf("%s: a picture from %q", page.name, value)
+				case page.name == "notice-"+string(pages.Departing) && (e.name == "a" && value == sampleTarget || e.name == "meta" && value == "0;url="+sampleTarget):
 				case e.name == "a" && value != sampleRetry && value != sampleResult:
 					t.Errorf("%s: a link to %q", page.name, value)
 				case e.name == "form" && (err != nil || u.Host != ""):
@@ -207,7 +208,7 @@ func TestPagesNameNothingFromElsewhere(t *testing.T) {
 
 func TestStatus(t *testing.T) {
 	want := map[pages.Kind]int{
-		pages.Success: http.StatusOK, pages.Unpublished: http.StatusOK, pages.NotNeeded: http.StatusOK, pages.Waiting: http.StatusAccepted,
+		pages.Departing: http.StatusOK, pages.Success: http.StatusOK, pages.Unpublished: http.StatusOK, pages.NotNeeded: http.StatusOK, pages.Waiting: http.StatusAccepted,
 		pages.ControllerAway: http.StatusServiceUnavailable, pages.ServerError: http.StatusInternalServerError,
 		pages.Denied: http.StatusForbidden, pages.WrongBrowser: http.StatusForbidden, pages.FormExpired: http.StatusForbidden,
 		pages.Failed: http.StatusFailedDependency, pages.BadRequest: http.StatusBadRequest,

@@ -7,6 +7,9 @@ import "net/http"
 // Kind says what a notice tells.
 type Kind string
 
+// Departing : a person has agreed to go to the provider, and is on the way there.
+const Departing Kind = "Departing"
+
 // Outcomes of a login.
 const (
 	// Success : the connection holds a grant.
@@ -71,6 +74,7 @@ const (
 // Kinds returns all of them.
 func Kinds() []Kind {
 	return []Kind{
+		Departing,
 		Success, Unpublished, Waiting, ControllerAway, Superseded, Denied, Failed, AccountMismatch, Expired, Replayed, WrongBrowser, Changed,
 		Gone, NotNeeded, Suspended, NotReady, LinkInvalid, LinkExpired,
 		FormExpired, TooManyRequests, BadRequest, NotFound, MethodNotAllowed, ServerError,
@@ -82,7 +86,7 @@ func Kinds() []Kind {
 // as some proxies put pages of their own in the place of those.
 func Status(kind Kind) int {
 	switch kind {
-	case Success, Unpublished, NotNeeded:
+	case Departing, Success, Unpublished, NotNeeded:
 		return http.StatusOK
 	case Waiting:
 		return http.StatusAccepted

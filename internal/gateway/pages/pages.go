@@ -5,7 +5,7 @@
 // is escaped and loses what would disguise it; see clean. All texts are in texts.go.
 //
 // The pages set no security headers. They need style-src 'self', img-src 'self' and the logos' origins (LogoOrigin), and
-// form-action of FormAction and of where that redirects to.
+// form-action of FormAction and of where that redirects to, if it is answered by a redirect and not by a Departing page.
 package pages
 
 import (
@@ -91,6 +91,9 @@ type Notice struct {
 	// in whole seconds rounded up; on other pages it is a link.
 	Refresh      string
 	RefreshAfter time.Duration
+	// Target is the provider's address that a Departing page goes to at once, by itself and by a link. It needs to be one that
+	// CanDepart accepts; no other page leads there.
+	Target string
 }
 
 // New makes the pages of a deployment. Errors are about the branding.

@@ -181,6 +181,57 @@ func TestWaitingRefreshes(t *testing.T) {
 	}
 }
 
+func TestDeparting(t *testing.T) {
+	p := newPages(t, pages.Branding{})
+	for _, test := range []struct {
+		name, target string
+		leads        bool
+	}{
+		{"a provider", sampleTarget, true},
+		{"one on this machine", "http://127.0.0.1:8080/authorize?state=x", true},
+		{"what is within a URL stays within it", "https://a.example/authorize?a=1;url=b&c=d,e&f=%22", true},
+		{"a path of this site is no provider", "/authorize?state=x", false},
+		{"a script", "javascript:alert(1)", false},
+		{"a quote, which would end the URL", "https://a.example/authorize?a='b'", false},
+		{"a user name that looks like a host", "https://a.example@evil.example/", false},
+		{"nowhere", "", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := pages.CanDepart(test.target); got != test.leads {
+				t.Errorf("CanDepart says %t", got)
+			}
+			d := read(t, renderNotice(t, p, test.name, pages.Notice{Kind: pages.Departing, Provider: "GitHub", Target: test.target}))
+			var found, want []string
+			for _, e := range append(d.all("meta"), d.all("a")...) {
+				if e.name == "a" || e.attr["http-equiv"] == "refresh" {
+					found = append(found, e.attr["content"]+e.attr["href"])
+				}
+			}
+			if test.leads {
+				want = []string{"0;url=" + test.target, test.target}
+			}
+			if !slices.Equal(found, want) {
+				t.Errorf("the page leads to %q, want %q", found, want)
+			}
+		})
+	}
+	t.Run("other pages lead to no provider", func(t *testing.T) {
+		for _, kind := range pages.Kinds() {
+			if got := renderNotice(t, p, string(kind), pages.Notice{Kind: kind, Target: sampleTarget}); kind != pages.Departing && strings.Contains(got.html, "github.com") {
+				t.Errorf("%s does", kind)
+			}
+		}
+	})
+	t.Run("it names both", func(t *testing.T) {
+		page := renderNotice(t, p, "", noticeSamples()["notice-Departing"])
+		for _, want := range []string{"Taking you to GitHub", "Continue to github.com"} {
+			if text := mainText(t, page); !strings.Contains(text, want) {
+				t.Errorf("the page does not say %q: %s", want, text)
+			}
+		}
+	})
+}
+
 func TestBranding(t *testing.T) {
 	t.Run("of nobody", func(t *testing.T) {
 		d := read(t, renderNotice(t, newPages(t, pages.Branding{}), "", pages.Notice{Kind: pages.NotFound}))
@@ -307,9 +358,12 @@ func TestHostileLinksLeadNowhere(t *testing.T) {
 		"javascript:alert(1)", " javascript:alert(1)", "JAVASCRIPT:alert(1)", "vbscript:x", "data:text/html,x", "//evil.example", `/\evil.example`,
 		"\\\\evil.example", "ftp://evil.example", "evil.example", "https://good.example@evil.example/", "/a\nb",
 	} {
-		n := pages.Notice{Kind: pages.Waiting, RetryURL: value, Refresh: value}
-		if d := read(t, renderNotice(t, p, "links", n)); len(d.all("a")) != 0 || slices.Contains(d.order, "form") {
-			t.Errorf("%q is a link", value)
+		for _, kind := range []pages.Kind{pages.Waiting, pages.Departing} {
+			n := pages.Notice{Kind: kind, RetryURL: value, Refresh: value, Target: value}
+			got := renderNotice(t, p, "links", n)
+			if d := read(t, got); len(d.all("a")) != 0 || slices.Contains(d.order, "form") || strings.Contains(got.html, "http-equiv") {
+				t.Errorf("%s: %q is a link", kind, value)
+			}
 		}
 		recorder := httptest.NewRecorder()
 		if err := p.Connect(recorder, pages.Connect{FormAction: value}); err == nil {

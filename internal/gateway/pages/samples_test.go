@@ -56,6 +56,7 @@ const (
 	sampleLogo   = "https://cdn.example.com/github.svg?v=1&size=40"
 	sampleRetry  = "https://connect.example.com/connect/billing/ci-builds?ticket=1.0.t2xk9s.c2FtcGxl"
 	sampleResult = "/result?login=c2FtcGxl&n=2"
+	sampleTarget = "https://github.com/login/oauth/authorize?client_id=ci&scope=repo%20workflow&state=c2FtcGxl"
 )
 
 func fullConnect() pages.Connect {
@@ -111,6 +112,8 @@ func noticeSamples() map[string]pages.Notice {
 		case pages.AccountMismatch:
 			n.Account, n.RetryURL = "583231", sampleRetry
 			n.Detail = "the provider named account 1024025, and the connection belongs to 583231"
+		case pages.Departing:
+			n.Target = sampleTarget
 		case pages.Waiting:
 			n.Refresh, n.RefreshAfter = sampleResult, 1500*time.Millisecond
 		case pages.ControllerAway:

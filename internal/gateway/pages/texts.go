@@ -53,6 +53,9 @@ func commonWords() words {
 	}
 }
 
+// departure is the link of the page that leaves for the provider.
+const departure = "Continue to {host}"
+
 // connectText is the consent page.
 type connectText struct {
 	Title, Lead, SharedOwner         string
@@ -110,6 +113,13 @@ func noticeTexts() []map[Kind]noticeText {
 
 func outcomeTexts() map[Kind]noticeText {
 	return map[Kind]noticeText{
+		Departing: {
+			Tone:   busy,
+			Title:  "Taking you to {provider}",
+			What:   "You sign in and agree at {host}. Look at the address before you do.",
+			Stored: "Nothing has been stored so far.",
+			Next:   []string{"This page goes on by itself. If it does not, use the link."},
+		},
 		Success: {
 			Tone:   good,
 			Title:  "{Provider} is connected",

@@ -3,6 +3,7 @@
 package pages
 
 import (
+	"net/url"
 	"strconv"
 	"time"
 )
@@ -161,7 +162,7 @@ func (p *Pages) noticeView(n Notice) noticeView {
 	text := p.texts[n.Kind]
 	namespace, account, application := clean(n.Connection.Namespace, maxName), clean(n.Account, maxName), clean(n.Application, maxName)
 	provider := firstOf(clean(n.Provider, maxName), application)
-	v := newValues(provider, "", namespace, account)
+	v := newValues(provider, host(n), namespace, account)
 	view := noticeView{
 		frame: p.frame(v.phrase(text.Title), badge{Name: provider, Logo: logoURL(n.LogoURL), Initial: initial(provider)}),
 		Tone:  text.Tone, Role: text.Tone.role(),
@@ -172,6 +173,10 @@ func (p *Pages) noticeView(n Notice) noticeView {
 		view.Next = append(view.Next, v.phrase(next))
 	}
 	w := view.Words
+	if target := departs(n); target != "" {
+		view.Actions = append(view.Actions, action{URL: target, Text: v.phrase(departure).String()})
+		view.RefreshURL, view.RefreshAfter = target, wholeSeconds(0)
+	}
 	if refresh := link(n.Refresh); refresh != "" {
 		view.Actions = append(view.Actions, action{URL: refresh, Text: w.LookAgain, Second: n.Kind == Waiting})
 		if n.Kind == Waiting {
@@ -193,6 +198,23 @@ func (p *Pages) noticeView(n Notice) noticeView {
 		fact{w.Account, name(account, "")},
 	)
 	return view
+}
+
+// departs is where a page leaves for; empty: it does not.
+func departs(n Notice) string {
+	if n.Kind != Departing || !CanDepart(n.Target) {
+		return ""
+	}
+	return n.Target
+}
+
+// host that a page leaves for; empty: it does not.
+func host(n Notice) string {
+	target, err := url.Parse(departs(n))
+	if err != nil {
+		return ""
+	}
+	return clean(target.Host, maxName)
 }
 
 // newValues are what placeholders of texts stand for. All were cleaned.
