@@ -304,7 +304,7 @@ func TestNamedTests(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, path := range []string{"docs/architecture.md", "docs/decisions.md", "docs/performance.md", "docs/gateway.md"} {
+	for _, path := range []string{"docs/architecture.md", "docs/decisions.md", "docs/performance.md", "docs/gateway.md", "docs/reliability.md"} {
 		for _, name := range regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w*…?`).FindAllString(read(t, path), -1) {
 			beginning, open := strings.CutSuffix(name, "…")
 			exists := known[name]
