@@ -103,9 +103,11 @@ func New(config *rest.Config, options Options) (*Process, error) {
 	if p.cluster, err = newCluster(config, options.Version); err != nil {
 		return nil, err
 	}
-	p.keys = keyset.Ephemeral()
 	if options.KeysDir != "" {
 		p.keys = keyset.NewDir(options.KeysDir, options.Log.WithName("keys"))
+	} else {
+		p.keys = keyset.Ephemeral()
+		options.Log.Info("without --keys-dir the keys are this process's own: run one replica; webhooks are answered by 503")
 	}
 	return p, p.assemble()
 }

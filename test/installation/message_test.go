@@ -28,8 +28,9 @@ const (
 )
 
 // message returns a Secret as the gateway makes it when a person comes back, with a code of some length.
-func message(t *testing.T, namespace, login string, length int) *corev1.Secret {
+func message(t *testing.T, namespace, about string, length int) *corev1.Secret {
 	t.Helper()
+	login := strings.NewReplacer(" ", "-", ",", "", "'", "").Replace(about)
 	now := time.Now().Truncate(time.Second) // So that all are of one length.
 	secret, err := pending.Encode(namespace, pending.Name(pending.AuthorizationResponse, "login", login), pending.Message{
 		Connection: types.NamespacedName{Namespace: "billing", Name: "crm"}, ConnectionUID: "connection",

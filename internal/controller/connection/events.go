@@ -100,6 +100,12 @@ func deauthorizationReported(recorder events.EventRecorder, c *v1alpha1.OAuthCon
 		"the provider reports %q; that is being verified", kind)
 }
 
+// reportContradicted tells that the provider's own answer contradicts its report.
+func reportContradicted(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, kind string) {
+	recorder.Eventf(c, nil, corev1.EventTypeNormal, v1alpha1.EventDeauthorizationReported, actionCheck,
+		"the provider reported %q, but the access token works, so the connection stays as it is", kind)
+}
+
 // reportNotVerified warns that the grant may be over.
 func reportNotVerified(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, kind string) {
 	recorder.Eventf(c, nil, corev1.EventTypeWarning, v1alpha1.EventDeauthorizationReported, actionCheck,

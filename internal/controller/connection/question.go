@@ -237,6 +237,9 @@ func (r *Reconciler) check(ctx context.Context, s *scope, transport http.RoundTr
 	} else {
 		r.checkTold.Delete(s.facts.UID)
 		record, news = lifecycle.Checked(s.entry.Record, works, message, s.facts, r.Clock.Now())
+		if hint := s.entry.Record.Hint; works && hint != nil && record.Hint == nil {
+			reportContradicted(r.Recorder, s.connection, hint.Type)
+		}
 	}
 	if record.Doubted && !s.entry.Record.Doubted {
 		checkDoubts(r.Recorder, s.connection, message)
