@@ -165,7 +165,7 @@ func unsent(f Facts, now time.Time) *Decision {
 	return f.meanwhile(f.retry(action, f.Record.InputFailure, now), now)
 }
 
-// meanwhile keeps the grant that is held alive while an input waits for its next attempt.
+// meanwhile keeps the grant that is held alive while an input, or a question about it, waits for its next attempt.
 func (f Facts) meanwhile(d *Decision, now time.Time) *Decision {
 	if d == nil || d.Action != Wait || !f.Record.Held() {
 		return d

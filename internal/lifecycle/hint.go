@@ -36,13 +36,13 @@ func hinted(f Facts, now time.Time) *Decision {
 	case !f.heedsStill():
 		return &Decision{Action: Judge}
 	case now.Before(h.NextAttemptAt):
-		return &Decision{Action: Wait, At: h.NextAttemptAt}
+		return f.meanwhile(&Decision{Action: Wait, At: h.NextAttemptAt}, now)
 	case f.Check.OnRequest && !r.AccessToken.IsEmpty() && !r.Expiry.Passed(now) && !r.Doubted:
 		return &Decision{Action: CheckGrant}
 	case f.renewal(now) == Refresh && (r.Failure == nil || !r.Failure.Terminal):
 		return f.verifyByRefresh(now)
 	case f.Lists && !f.ListedAt.After(h.At):
-		return &Decision{Action: Wait}
+		return f.meanwhile(&Decision{Action: Wait}, now)
 	}
 	return &Decision{Action: Judge}
 }

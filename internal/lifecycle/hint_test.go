@@ -61,6 +61,23 @@ func TestDecideHint(t *testing.T) {
 	}
 }
 
+// While a report cannot be verified, the grant is kept alive as ever: a signed event and an outage must not let a token run out.
+func TestHintHoldsNothingUp(t *testing.T) {
+	event := after(40 * time.Minute)
+	waiting := held(hintedAt(event), func(r *lifecycle.Record) { r.Hint.NextAttemptAt = after(55 * time.Minute) })
+	soon := due(waiting)
+	askable := func(f *lifecycle.Facts) { f.Check.OnRequest = true }
+	mustDecide(t, about(waiting, askable), after(soon), lifecycle.Decision{Action: lifecycle.Refresh}, "it is due, whatever the report says")
+	early := lifecycle.Decide(about(waiting, askable), after(41*time.Minute))
+	if early.Action != lifecycle.Wait || !early.At.Equal(after(soon)) {
+		t.Errorf("Decide = %+v, want to wait for the refresh at %s", early, after(soon))
+	}
+	unknown := held(hintedAt(event), noRefreshToken)
+	identifiable := func(f *lifecycle.Facts) { f.Identifiable = true }
+	mustDecide(t, about(unknown, listing(issued()), identifiable), after(41*time.Minute), lifecycle.Decision{Action: lifecycle.Identify},
+		"the list may stay away for long")
+}
+
 func TestHintIsBorneOut(t *testing.T) {
 	now := after(time.Minute)
 	f := func(edits ...func(*lifecycle.Record)) lifecycle.Facts {

@@ -203,6 +203,13 @@ func Is(secret *corev1.Secret) bool {
 // Emptied tells whether a message was taken.
 func Emptied(secret *corev1.Secret) bool { return len(secret.Data) == 0 }
 
+// Empty returns a message without what it said. Its name stays taken, so that what it came from cannot be replayed.
+func Empty(secret *corev1.Secret) *corev1.Secret {
+	next := secret.DeepCopy()
+	next.Data = nil
+	return next
+}
+
 // KeepUntil is when a message can be deleted: what it says, but never later than MaxKeep after it was created.
 func KeepUntil(secret *corev1.Secret) time.Time {
 	latest := secret.CreationTimestamp.Add(MaxKeep)

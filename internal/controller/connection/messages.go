@@ -184,11 +184,9 @@ func (r *Reconciler) settleMessages(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// empty takes what a message said out of it. Its name stays taken, so that what it came from cannot be replayed.
+// empty takes what a message said out of it. A conflict means that the view was stale: the pass is made again.
 func (r *Reconciler) empty(ctx context.Context, secret *corev1.Secret) error {
-	next := secret.DeepCopy()
-	next.Data = nil
-	if err := r.Client.Update(ctx, next); client.IgnoreNotFound(err) != nil {
+	if err := r.Client.Update(ctx, pending.Empty(secret)); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("empty message %s: %w", secret.Name, err)
 	}
 	return nil

@@ -139,9 +139,7 @@ func (r *Reconciler) exists(ctx context.Context, name types.NamespacedName, uid 
 }
 
 func (r *Reconciler) empty(ctx context.Context, secret *corev1.Secret) error {
-	next := secret.DeepCopy()
-	next.Data = nil
-	err := r.Client.Update(ctx, next)
+	err := r.Client.Update(ctx, pending.Empty(secret))
 	if apierrors.IsConflict(err) {
 		return nil // Somebody has taken it meanwhile; the next pass sees that.
 	}
