@@ -190,6 +190,11 @@ type OAuthApplicationSpec struct {
 	// +optional
 	Limits *Limits `json:"limits,omitempty"`
 
+	// APILimits bound the requests that the request proxy sends to the provider's API. Each process of the API counts for
+	// itself.
+	// +optional
+	APILimits *APILimits `json:"apiLimits,omitempty"`
+
 	// CABundle holds certificates (PEM) to trust for this provider, beside none else, when it has a private CA.
 	// +optional
 	CABundle *CABundle `json:"caBundle,omitempty"`
@@ -357,6 +362,48 @@ type Limits struct {
 	// +kubebuilder:default=4
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=256
+	MaxConcurrent int32 `json:"maxConcurrent,omitempty"`
+}
+
+// APILimits bound the requests to a provider's API, counted over all connections of the application.
+type APILimits struct {
+	// RequestsPerSecond is a quantity; fractions are allowed. Unset: no limit.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('0'))",message="must be greater than 0"
+	RequestsPerSecond *resource.Quantity `json:"requestsPerSecond,omitempty"`
+	// MaxConcurrent requests at once; default 256.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
+	MaxConcurrent int32 `json:"maxConcurrent,omitempty"`
+	// Connection bounds the requests of each connection.
+	// +optional
+	Connection *ConnectionAPILimits `json:"connection,omitempty"`
+	// RemainingHeader is the header in which the provider says how many requests are left, for example
+	// X-RateLimit-Remaining. At 0, the connection's requests wait for what resetHeader says.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9-]+$`
+	RemainingHeader string `json:"remainingHeader,omitempty"`
+	// ResetHeader is the header in which it says when there will be more, for example X-RateLimit-Reset: seconds from now, a
+	// Unix time in seconds or milliseconds, a duration such as 6m0s, or a date. It counts too where an answer with status 429
+	// has no Retry-After.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9-]+$`
+	ResetHeader string `json:"resetHeader,omitempty"`
+}
+
+// ConnectionAPILimits bound the requests of one connection to a provider's API.
+type ConnectionAPILimits struct {
+	// RequestsPerSecond is a quantity; fractions are allowed. Unset: no limit.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('0'))",message="must be greater than 0"
+	RequestsPerSecond *resource.Quantity `json:"requestsPerSecond,omitempty"`
+	// MaxConcurrent requests at once; default 64.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
 	MaxConcurrent int32 `json:"maxConcurrent,omitempty"`
 }
 

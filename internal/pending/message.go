@@ -67,6 +67,12 @@ const (
 	AuthorizationResponse Kind = "AuthorizationResponse"
 	// GrantHint : the provider says that a grant has ended.
 	GrantHint Kind = "GrantHint"
+	// RefreshRequest : an access token does not work, or has expired, and a caller of the API waits for another.
+	RefreshRequest Kind = "RefreshRequest"
+	// RefreshTokenImport : a caller of the API brings the refresh token of a grant that exists.
+	RefreshTokenImport Kind = "RefreshTokenImport"
+	// LinkRequest : a person wants to authorize a connection that may not need it.
+	LinkRequest Kind = "LinkRequest"
 )
 
 // Message is one message. Exactly the member that its kind names is set.
@@ -82,8 +88,11 @@ type Message struct {
 	// KeepUntil is when what it came from can no longer be replayed.
 	KeepUntil time.Time
 
-	Response *Response
-	Hint     *Hint
+	Response   *Response
+	Hint       *Hint
+	Renewal    *Renewal
+	Import     *Import
+	Invitation *Invitation
 }
 
 // Response is how a login came back.
@@ -114,12 +123,50 @@ type Hint struct {
 	At time.Time
 }
 
+// Renewal is a report that an access token is of no use.
+type Renewal struct {
+	// TokenHash identifies the token (sensitive.String.Hash): a newer one has answered the report.
+	TokenHash string
+	// Verify asks whether the grant still exists: a token that was renewed for this does not work either.
+	Verify bool
+}
+
+// Import is a grant that was obtained elsewhere.
+type Import struct {
+	// Login identifies the import; it comes back in the connection's status.lastAuthorization.id.
+	Login string
+	// Generation of the connection that it was brought for.
+	Generation   int64
+	RefreshToken sensitive.String
+}
+
+// Invitation asks for a link for a person.
+type Invitation struct{}
+
 // Kind of the message.
 func (m *Message) Kind() Kind {
-	if m.Response != nil {
+	switch {
+	case m.Response != nil:
 		return AuthorizationResponse
+	case m.Renewal != nil:
+		return RefreshRequest
+	case m.Import != nil:
+		return RefreshTokenImport
+	case m.Invitation != nil:
+		return LinkRequest
 	}
 	return GrantHint
+}
+
+// members counts those that are set.
+func (m *Message) members() int {
+	count := 0
+	for _, set := range []bool{m.Response != nil, m.Hint != nil, m.Renewal != nil, m.Import != nil, m.Invitation != nil} {
+		if set {
+			count++
+		}
+	}
+	return count
 }
 
 // Name of a message about one thing, such as a login or an event: parts are what distinguishes it from others. It tells
@@ -149,14 +196,23 @@ type document struct {
 	GrantID        string            `json:"grantID,omitempty"`
 	Subject        string            `json:"subject,omitempty"`
 	EventAt        *time.Time        `json:"eventAt,omitempty"`
+	TokenHash      string            `json:"tokenHash,omitempty"`
+	Verify         bool              `json:"verify,omitempty"`
+	RefreshToken   string            `json:"refreshToken,omitempty"`
 }
 
 // Encode writes a message as a Secret to create. An error means that it is too long or incomplete.
 func Encode(namespace, name string, m Message) (*corev1.Secret, error) {
 	d := document{Kind: m.Kind(), ConnectionUID: m.ConnectionUID, ApplicationUID: m.ApplicationUID, ReceivedAt: m.ReceivedAt.UTC()}
+	if m.members() != 1 {
+		return nil, errors.New("a message says one thing")
+	}
 	switch {
-	case (m.Response == nil) == (m.Hint == nil):
-		return nil, errors.New("a message is either a response or a hint")
+	case m.Renewal != nil:
+		d.TokenHash, d.Verify = m.Renewal.TokenHash, m.Renewal.Verify
+	case m.Import != nil:
+		d.Login, d.Generation, d.RefreshToken = m.Import.Login, m.Import.Generation, m.Import.RefreshToken.Reveal()
+	case m.Invitation != nil:
 	case m.Response != nil:
 		r := m.Response
 		d.Login, d.Generation, d.Code, d.Verifier = r.Login, r.Generation, r.Code.Reveal(), r.Verifier.Reveal()
@@ -235,18 +291,30 @@ func Decode(secret *corev1.Secret) (Message, error) {
 		Application: parseName(secret.Annotations[AnnotationApplication]), ApplicationUID: d.ApplicationUID,
 		ReceivedAt: d.ReceivedAt, KeepUntil: KeepUntil(secret),
 	}
-	if d.Kind == AuthorizationResponse {
+	d.fill(&m)
+	return m, nil
+}
+
+// fill sets the member that the kind names.
+func (d *document) fill(m *Message) {
+	switch d.Kind {
+	case AuthorizationResponse:
 		m.Response = &Response{
 			Login: d.Login, Generation: d.Generation, Code: sensitive.New(d.Code), Verifier: sensitive.New(d.Verifier),
 			RedirectURL: d.RedirectURL, Captured: d.Captured, Reason: d.Reason, Message: sensitive.Scrub(d.Message, maxText),
 		}
-		return m, nil
+	case RefreshRequest:
+		m.Renewal = &Renewal{TokenHash: d.TokenHash, Verify: d.Verify}
+	case RefreshTokenImport:
+		m.Import = &Import{Login: d.Login, Generation: d.Generation, RefreshToken: sensitive.New(d.RefreshToken)}
+	case LinkRequest:
+		m.Invitation = &Invitation{}
+	case GrantHint:
+		m.Hint = &Hint{ID: d.Event, EventType: sensitive.Scrub(d.EventType, maxText), GrantID: d.GrantID, Subject: d.Subject, At: d.ReceivedAt}
+		if d.EventAt != nil {
+			m.Hint.At = *d.EventAt
+		}
 	}
-	m.Hint = &Hint{ID: d.Event, EventType: sensitive.Scrub(d.EventType, maxText), GrantID: d.GrantID, Subject: d.Subject, At: d.ReceivedAt}
-	if d.EventAt != nil {
-		m.Hint.At = *d.EventAt
-	}
-	return m, nil
 }
 
 func (d *document) check() error {
@@ -264,6 +332,18 @@ func (d *document) check() error {
 		}
 		if len(d.Event) > maxEvent {
 			return errors.New("the event of a hint has a name that is too long")
+		}
+	case RefreshRequest:
+		if d.ConnectionUID == "" || d.TokenHash == "" || len(d.TokenHash) > maxEvent {
+			return errors.New("a refresh request needs a connection and the hash of a token")
+		}
+	case RefreshTokenImport:
+		if d.ConnectionUID == "" || d.RefreshToken == "" || !login.MatchString(d.Login) {
+			return errors.New("an import needs a connection, a login and a refresh token")
+		}
+	case LinkRequest:
+		if d.ConnectionUID == "" {
+			return errors.New("a link request needs a connection")
 		}
 	default:
 		return errors.New("a message of an unknown kind")
