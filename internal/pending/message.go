@@ -320,11 +320,10 @@ func (d *document) fill(m *Message) {
 func (d *document) check() error {
 	switch d.Kind {
 	case AuthorizationResponse:
-		if d.Login == "" || d.ConnectionUID == "" || (d.Code == "") == (d.Reason == "") {
-			return errors.New("an authorization response needs a login, a connection, and either a code or a reason")
-		}
-		if !login.MatchString(d.Login) || (d.Reason != "" && !reason.MatchString(d.Reason)) {
-			return errors.New("the login or the reason of an authorization response is none")
+		return d.checkResponse()
+	case RefreshTokenImport:
+		if d.ConnectionUID == "" || d.RefreshToken == "" || !login.MatchString(d.Login) {
+			return errors.New("an import needs a connection, a login and a refresh token")
 		}
 	case GrantHint:
 		if d.Event == "" || d.ApplicationUID == "" {
@@ -333,20 +332,22 @@ func (d *document) check() error {
 		if len(d.Event) > maxEvent {
 			return errors.New("the event of a hint has a name that is too long")
 		}
-	case RefreshRequest:
-		if d.ConnectionUID == "" || d.TokenHash == "" || len(d.TokenHash) > maxEvent {
-			return errors.New("a refresh request needs a connection and the hash of a token")
-		}
-	case RefreshTokenImport:
-		if d.ConnectionUID == "" || d.RefreshToken == "" || !login.MatchString(d.Login) {
-			return errors.New("an import needs a connection, a login and a refresh token")
-		}
-	case LinkRequest:
-		if d.ConnectionUID == "" {
-			return errors.New("a link request needs a connection")
+	case RefreshRequest, LinkRequest:
+		if d.ConnectionUID == "" || (d.Kind == RefreshRequest && d.TokenHash == "") || len(d.TokenHash) > maxEvent {
+			return errors.New("a request needs a connection, and one for a refresh the hash of a token")
 		}
 	default:
 		return errors.New("a message of an unknown kind")
+	}
+	return nil
+}
+
+func (d *document) checkResponse() error {
+	if d.Login == "" || d.ConnectionUID == "" || (d.Code == "") == (d.Reason == "") {
+		return errors.New("an authorization response needs a login, a connection, and either a code or a reason")
+	}
+	if !login.MatchString(d.Login) || (d.Reason != "" && !reason.MatchString(d.Reason)) {
+		return errors.New("the login or the reason of an authorization response is none")
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"strconv"
@@ -145,8 +146,8 @@ func (c Code) laterKind() kind {
 // Status is the HTTP status that goes with the code.
 func (c Code) Status() int { return c.kind().status }
 
-// Problem is an error as the caller sees it.
-type Problem struct {
+// Error is an error as the caller sees it: problem details.
+type Error struct {
 	// Type is always about:blank: code says what kind of problem it is (RFC 9457, section 4.2.1).
 	Type string `json:"type"`
 	// Title says in a few words what goes with the code.
@@ -171,13 +172,13 @@ type Problem struct {
 }
 
 // New makes a problem. The detail is for the caller: nothing secret, nothing that it may not know.
-func New(code Code, format string, arguments ...any) *Problem {
+func New(code Code, format string, arguments ...any) *Error {
 	of := code.kind()
-	return &Problem{Type: "about:blank", Title: of.title, Status: of.status, Detail: fmt.Sprintf(format, arguments...), Code: code}
+	return &Error{Type: "about:blank", Title: of.title, Status: of.status, Detail: fmt.Sprintf(format, arguments...), Code: code}
 }
 
 // Error returns code and detail.
-func (p *Problem) Error() string {
+func (p *Error) Error() string {
 	text := string(p.Code) + ": " + p.Detail
 	if p.Cause != nil {
 		text += ": " + p.Cause.Error()
@@ -186,35 +187,33 @@ func (p *Problem) Error() string {
 }
 
 // Unwrap returns the cause.
-func (p *Problem) Unwrap() error { return p.Cause }
+func (p *Error) Unwrap() error { return p.Cause }
 
 // Because adds the cause for the log.
-func (p *Problem) Because(cause error) *Problem {
+func (p *Error) Because(cause error) *Error {
 	p.Cause = cause
 	return p
 }
 
 // After says when another attempt is worth it.
-func (p *Problem) After(wait time.Duration) *Problem {
+func (p *Error) After(wait time.Duration) *Error {
 	p.RetryAfter = wait
 	return p
 }
 
 // Of returns the problem that an error is, or an Internal one that shows nothing of it.
-func Of(err error) *Problem {
-	if known, ok := errors.AsType[*Problem](err); ok {
+func Of(err error) *Error {
+	if known, ok := errors.AsType[*Error](err); ok {
 		return known
 	}
 	return New(Internal, "the API could not do this; its log says more").Because(err)
 }
 
-// Write answers with an error. An error that is no *Problem is answered as Internal.
+// Write answers with an error. An error that is no *Error is answered as Internal.
 func Write(w http.ResponseWriter, err error) {
 	p := Of(err)
 	header := w.Header()
-	for name, values := range p.Header {
-		header[name] = values
-	}
+	maps.Copy(header, p.Header)
 	header.Set("Content-Type", ContentType)
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
@@ -234,7 +233,7 @@ func Write(w http.ResponseWriter, err error) {
 type HandlerFunc func(w http.ResponseWriter, r *http.Request) error
 
 // Handler makes an http.Handler. failed, which may be nil, is told of every error.
-func Handler(handle HandlerFunc, failed func(r *http.Request, p *Problem)) http.Handler {
+func Handler(handle HandlerFunc, failed func(r *http.Request, p *Error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		err := handle(w, r)
 		if err == nil {

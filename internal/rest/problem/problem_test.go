@@ -41,7 +41,7 @@ func TestWrite(t *testing.T) {
 			w := httptest.NewRecorder()
 			told := problem.Code("")
 			problem.Handler(func(http.ResponseWriter, *http.Request) error { return row.err },
-				func(_ *http.Request, p *problem.Problem) { told = p.Code }).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+				func(_ *http.Request, p *problem.Error) { told = p.Code }).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
 			var got map[string]any
 			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 				t.Fatal(err)
