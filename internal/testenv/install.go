@@ -32,6 +32,8 @@ const (
 	ControllerServiceAccount = "oauth-operator-controller"
 	// GatewayServiceAccount is the ServiceAccount of the gateway.
 	GatewayServiceAccount = "oauth-operator-gateway"
+	// APIServiceAccount is the ServiceAccount of the API.
+	APIServiceAccount = "oauth-operator-api"
 )
 
 // messagePolicy is the policy of config/admission.
@@ -56,10 +58,20 @@ func (e *Environment) Controller(ctx context.Context) (*rest.Config, error) {
 // of config/admission, waits until they count, and returns a config of that ServiceAccount: what runs with it has exactly
 // the permissions that a gateway is installed with, in an operator's namespace of its own. Connections go through APIServer.
 func (e *Environment) Gateway(ctx context.Context, namespace string) (*rest.Config, error) {
+	return e.publicProcess(ctx, filepath.Join("config", "gateway"), namespace, GatewayServiceAccount)
+}
+
+// API is Gateway for the API of config/api.
+func (e *Environment) API(ctx context.Context, namespace string) (*rest.Config, error) {
+	return e.publicProcess(ctx, filepath.Join("config", "api"), namespace, APIServiceAccount)
+}
+
+// publicProcess installs the account and the roles of a directory of config/, and the policy that holds the account.
+func (e *Environment) publicProcess(ctx context.Context, directory, namespace, account string) (*rest.Config, error) {
 	if err := e.ensureNamespace(ctx, namespace); err != nil {
 		return nil, err
 	}
-	objects, err := e.build(filepath.Join("config", "gateway"))
+	objects, err := e.build(directory)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +86,7 @@ func (e *Environment) Gateway(ctx context.Context, namespace string) (*rest.Conf
 	if err := errors.Join(e.apply(ctx, objects), e.ApplyKustomization(ctx, filepath.Join("config", "admission"))); err != nil {
 		return nil, err
 	}
-	config, err := e.UserFor(ctx, namespace, GatewayServiceAccount)
+	config, err := e.UserFor(ctx, namespace, account)
 	if err != nil {
 		return nil, err
 	}

@@ -112,7 +112,7 @@ func TestSamples(t *testing.T) {
 }
 
 // samplesThatStandAlone are the files of the directories beside the kustomization of config/samples, but for Secret
-// templates and the installation with a gateway, which have tests of their own.
+// templates and the installations with a gateway or an API, which have tests of their own.
 func samplesThatStandAlone(t *testing.T) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(plane.Root, samplesDirectory, "*", "*.yaml"))
@@ -122,7 +122,7 @@ func samplesThatStandAlone(t *testing.T) []string {
 	var names []string
 	for _, file := range files {
 		directory, name := filepath.Base(filepath.Dir(file)), strings.TrimSuffix(filepath.Base(file), ".yaml")
-		if directory != "secret-templates" && directory != "gateway" {
+		if !slices.Contains([]string{"secret-templates", "gateway", "api"}, directory) {
 			names = append(names, directory+"/"+name)
 		}
 	}
