@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/oauth-operator/oauth-operator/internal/retryafter"
 	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
 
@@ -208,7 +209,7 @@ func (c *Caller) refused(got answer, sent message) *Error {
 		ProviderCode: sensitive.Scrub(said.own, maxCode, secrets...),
 		Description:  sensitive.Scrub(said.description, maxDescription, secrets...),
 		Status:       got.status,
-		RetryAfter:   ParseRetryAfter(got.header.Get("Retry-After"), c.now()),
+		RetryAfter:   retryafter.Parse(got.header.Get("Retry-After"), c.now()),
 		Sent:         Answered,
 	}
 }
@@ -229,7 +230,7 @@ func (c *Caller) lost(got answer, sent message, cause error, found ...sensitive.
 		Concern:     ConcernTransient,
 		Description: sensitive.Scrub("the provider's answer is not usable: "+cause.Error(), maxDescription, append(found, sent.secrets...)...),
 		Status:      got.status,
-		RetryAfter:  ParseRetryAfter(got.header.Get("Retry-After"), c.now()),
+		RetryAfter:  retryafter.Parse(got.header.Get("Retry-After"), c.now()),
 		Sent:        Unknown,
 		err:         cause,
 	}

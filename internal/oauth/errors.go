@@ -50,7 +50,7 @@ type Error struct {
 	Description string
 	// Status is the HTTP status, 0 without an answer.
 	Status int
-	// RetryAfter is how long the provider wants to be left alone: 0 to MaxRetryAfter, 0 when it did not say.
+	// RetryAfter is how long the provider wants to be left alone: 0 to retryafter.Max, 0 when it did not say.
 	RetryAfter time.Duration
 	Sent       Outcome
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/oauth-operator/oauth-operator/internal/oauth"
+	"github.com/oauth-operator/oauth-operator/internal/retryafter"
 	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
 
@@ -123,7 +124,7 @@ func TestRevocationAnswers(t *testing.T) {
 
 func TestRetryAfterOfAnyFailure(t *testing.T) {
 	for value, want := range map[string]time.Duration{
-		"30": 30 * time.Second, "Sat, 01 Aug 2026 12:00:45 GMT": 45 * time.Second, "86400": oauth.MaxRetryAfter, "soon": 0,
+		"30": 30 * time.Second, "Sat, 01 Aug 2026 12:00:45 GMT": 45 * time.Second, "86400": retryafter.Max, "soon": 0,
 	} {
 		for _, status := range []int{200, 400, 429, 503} {
 			server, _ := serve(t, answering(status, "", "Retry-After", value))

@@ -32,17 +32,6 @@ func FuzzParseTokenResponse(f *testing.F) {
 	})
 }
 
-func FuzzParseRetryAfter(f *testing.F) {
-	for _, seed := range []string{"7", "-1", "99999999999999999999", "Sat, 01 Aug 2026 12:00:30 GMT", ""} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, value string) {
-		if got := oauth.ParseRetryAfter(value, testNow()); got < 0 || got > oauth.MaxRetryAfter {
-			t.Errorf("ParseRetryAfter(%q) = %s", value, got)
-		}
-	})
-}
-
 func FuzzParseMetadata(f *testing.F) {
 	f.Add([]byte(`{"issuer":"https://a.example","token_endpoint":"https://a.example/token","token_endpoint_auth_methods_supported":["none"]}`))
 	f.Add([]byte(`{"issuer":"https://a.example","token_endpoint":7,"code_challenge_methods_supported":"S256"}`))

@@ -39,22 +39,6 @@ func TestParseLifetime(t *testing.T) {
 	}
 }
 
-func TestParseRetryAfter(t *testing.T) {
-	for value, want := range map[string]time.Duration{
-		"": 0, "0": 0, "7": 7 * time.Second, " 7 ": 7 * time.Second, "3600": time.Hour, "3601": time.Hour, "99999999999999999999": time.Hour,
-		"-5": 0, "1.5": 0, "soon": 0, "7s": 0,
-		"Sat, 01 Aug 2026 12:00:30 GMT":    30 * time.Second,
-		"Saturday, 01-Aug-26 12:00:30 GMT": 30 * time.Second,
-		"Sat Aug  1 12:00:30 2026":         30 * time.Second,
-		"Sat, 01 Aug 2026 11:00:00 GMT":    0,
-		"Sun, 02 Aug 2026 12:00:00 GMT":    time.Hour,
-	} {
-		if got := oauth.ParseRetryAfter(value, testNow()); got != want {
-			t.Errorf("ParseRetryAfter(%q) = %s, want %s", value, got, want)
-		}
-	}
-}
-
 func TestParseTokenResponse(t *testing.T) {
 	hour := oauth.Lifetime{Kind: oauth.LifetimeFinite, Duration: time.Hour}
 	access := oauth.TokenResponse{AccessToken: sensitive.New("a"), TokenType: "Bearer"}
