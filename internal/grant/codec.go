@@ -65,6 +65,7 @@ type document struct {
 	ProviderCreatedAt time.Time                `json:"providerCreatedAt,omitzero"`
 	Doubted           bool                     `json:"doubted,omitempty"`
 	Hint              *lifecycle.Hint          `json:"hint,omitempty"`
+	InvitedUntil      time.Time                `json:"invitedUntil,omitzero"`
 }
 
 // storedTokens are lifecycle.Tokens.
@@ -186,7 +187,7 @@ func encode(r *lifecycle.Record) ([]byte, error) {
 		Authorization: r.Authorization, RefreshRequest: r.RefreshRequest, Revocation: r.Revocation,
 		OrphanedSince: r.OrphanedSince, Heir: r.Heir, Inputs: r.Inputs, Lookup: r.Lookup,
 		Candidate: storeCandidate(r.Candidate), Device: storeDevice(r.Device), Standing: r.Standing,
-		ProviderCreatedAt: r.ProviderCreatedAt, Doubted: r.Doubted, Hint: r.Hint,
+		ProviderCreatedAt: r.ProviderCreatedAt, Doubted: r.Doubted, Hint: r.Hint, InvitedUntil: r.InvitedUntil,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode the grant record of %s/%s: %w", r.Connection.Namespace, r.Connection.Name, err)
@@ -211,7 +212,7 @@ func decode(secret *corev1.Secret) (*lifecycle.Record, error) {
 		Failure: d.Failure, InputFailure: d.InputFailure, Authorization: d.Authorization, RefreshRequest: d.RefreshRequest,
 		Revocation: d.Revocation, OrphanedSince: d.OrphanedSince, Heir: d.Heir, Inputs: d.Inputs, Lookup: d.Lookup,
 		Candidate: d.Candidate.load(), Device: d.Device.load(), Standing: d.Standing,
-		ProviderCreatedAt: d.ProviderCreatedAt, Doubted: d.Doubted, Hint: d.Hint,
+		ProviderCreatedAt: d.ProviderCreatedAt, Doubted: d.Doubted, Hint: d.Hint, InvitedUntil: d.InvitedUntil,
 	}
 	for _, token := range d.Replaced {
 		r.Replaced = append(r.Replaced, sensitive.New(token))

@@ -50,6 +50,7 @@ func Settled(r *Record, now time.Time) *Record {
 	if c.Subject == "" || r.Subject == "" {
 		next.Authorization.Message = accountUnknown
 	}
+	next.InvitedUntil = time.Time{}
 	next.stamp(call.Action, c.ObtainedAt)
 	return next
 }

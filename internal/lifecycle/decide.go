@@ -13,8 +13,8 @@ type check func(Facts, time.Time) *Decision
 
 // Decide says what to do next.
 func Decide(f Facts, now time.Time) Decision {
-	d := f.first(now, underWay, marked, deleting, concluded, reported, suspended, blocked, listed, proposed, unsent, device,
-		requested, known, hinted, refused, ended, missing, due)
+	d := f.first(now, underWay, marked, deleting, concluded, reported, suspended, blocked, listed, invited, proposed, unsent,
+		device, requested, nudged, known, hinted, refused, ended, missing, due)
 	return wakeForExpiry(d, f, now)
 }
 
@@ -48,6 +48,9 @@ func WakeAt(f Facts, d Decision, now time.Time) time.Time {
 	}
 	if f.Record != nil && f.Record.Hint != nil && now.Before(f.Record.Hint.NextAttemptAt) {
 		at = earliest(at, f.Record.Hint.NextAttemptAt)
+	}
+	if f.Record != nil && now.Before(f.Record.InvitedUntil) {
+		at = earliest(at, f.Record.InvitedUntil)
 	}
 	if f.loginUnsent() && now.Before(f.giveUpAt()) {
 		at = earliest(at, f.giveUpAt()) // Nobody waits for it any longer.
@@ -144,7 +147,7 @@ func proposed(f Facts, now time.Time) *Decision {
 
 // beside does what cannot wait for a candidate that waits itself: another code, which lives for a minute, or a request.
 func (f Facts) beside(d *Decision, now time.Time) *Decision {
-	if other := f.first(now, unsent, requested); other.Action != Wait {
+	if other := f.first(now, unsent, requested, nudged); other.Action != Wait {
 		return &other
 	}
 	return f.meanwhile(d, now)
@@ -155,14 +158,19 @@ func unsent(f Facts, now time.Time) *Decision {
 	if f.Input.State != InputPresent || f.GrantType.issues() || f.Record.HasSpent(f.Input.Hash) {
 		return nil
 	}
-	action := Exchange
-	if f.GrantType == RefreshToken {
-		action = Import
-	}
+	action := f.inputAction()
 	if f.Record == nil || f.Record.InputFailure == nil || f.Record.InputFailure.InputHash != f.Input.Hash {
 		return f.meanwhile(f.attempt(action, time.Time{}, now), now)
 	}
 	return f.meanwhile(f.retry(action, f.Record.InputFailure, now), now)
+}
+
+// inputAction is how the input is used.
+func (f Facts) inputAction() Action {
+	if f.GrantType == RefreshToken || f.Input.Import {
+		return Import
+	}
+	return Exchange
 }
 
 // meanwhile keeps the grant that is held alive while an input, or a question about it, waits for its next attempt.
@@ -446,7 +454,7 @@ func wrongClock(happened, now time.Time) bool { return happened.After(now.Add(cl
 
 // attempt acts at a time, and not before the application's pause allows unless a request asks for it.
 func (f Facts) attempt(action Action, at, now time.Time) *Decision {
-	person := action == Exchange && f.Input.Login != "" // Somebody waits for the answer, and the code will not wait.
+	person := f.Input.Login != "" && action == f.inputAction() // Somebody waits for the answer, and the code will not wait.
 	if pause, paused := f.Pauses[action]; paused && !f.requestPending() && !person {
 		at = latest(at, pause.NextProbeAt)
 	}

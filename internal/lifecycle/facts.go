@@ -36,6 +36,10 @@ type Facts struct {
 	Answer *Answer
 	// Reported is an event of the provider's that is not written down yet; nil: none.
 	Reported *Hint
+	// Nudge is a caller's word that the access token is of no use; nil: none, or one that was answered.
+	Nudge *Nudge
+	// Invited : a person has asked for a link.
+	Invited bool
 	// BelievesHints : such an event is taken at its word where nobody can be asked.
 	BelievesHints bool
 	// RenewsByAccessToken : the provider exchanges the access token for a newer one, in place of a refresh token.
@@ -108,6 +112,8 @@ type Input struct {
 	// Login identifies the login that a person's code came by, and ReceivedAt is when; empty for what is in a Secret.
 	Login      string
 	ReceivedAt time.Time
+	// Import : a refresh token that a caller of the API has brought, for a connection whose spec leaves it to a person.
+	Import bool
 }
 
 // Person says how a person can authorize.
@@ -200,6 +206,8 @@ const (
 	Conclude Action = "Conclude"
 	// Heed writes down that the provider has reported the end of the grant.
 	Heed Action = "Heed"
+	// Invite writes down that a person has asked for a link.
+	Invite Action = "Invite"
 	// Judge decides about such a report where nobody can be asked, or nothing is left to ask about.
 	Judge Action = "Judge"
 	// VerifyMark reads the record live to see whether a foreign mark is a crash's.
@@ -217,7 +225,7 @@ func (a Action) CallsProvider() bool {
 	switch a {
 	case Exchange, Import, Issue, Refresh, Revoke, StartDevice, Poll, Identify, CheckGrant, RevokeCandidate:
 		return true
-	case Wait, VerifyMark, Remember, Release, Settle, Observe, Conclude, Heed, Judge:
+	case Wait, VerifyMark, Remember, Release, Settle, Observe, Conclude, Heed, Invite, Judge:
 	}
 	return false
 }
@@ -227,8 +235,8 @@ func (a Action) Obtains() bool {
 	switch a {
 	case Exchange, Import, Issue, Refresh, Poll:
 		return true
-	case Wait, StartDevice, Identify, CheckGrant, Settle, RevokeCandidate, Observe, Conclude, Heed, Judge, VerifyMark, Remember,
-		Revoke, Release:
+	case Wait, StartDevice, Identify, CheckGrant, Settle, RevokeCandidate, Observe, Conclude, Heed, Invite, Judge, VerifyMark,
+		Remember, Revoke, Release:
 	}
 	return false
 }

@@ -33,17 +33,28 @@ func (f Facts) Conclusion(now time.Time) *Answer {
 	login := f.Input.Login
 	switch {
 	case f.Suspended:
-		return &Answer{Login: login, Reason: v1alpha1.ReasonSuspended, Message: "spec.suspend is true; the code was not used"}
+		return &Answer{Login: login, Reason: v1alpha1.ReasonSuspended, Message: "spec.suspend is true" + f.unused()}
 	case f.Blocked != nil && (f.Blocked.Reason == v1alpha1.ReasonNotAllowed || !now.Before(f.giveUpAt())):
-		return &Answer{Login: login, Reason: f.Blocked.Reason, Message: f.Blocked.Message + "; the code was not used"}
+		return &Answer{Login: login, Reason: f.Blocked.Reason, Message: f.Blocked.Message + f.unused()}
 	case now.Before(f.giveUpAt()):
 		return nil
 	}
 	message := "the code could not be exchanged in time"
+	if f.Input.Import {
+		message = "the refresh token could not be used in time; it was not kept"
+	}
 	if failure := f.inputFailure(); failure != nil {
 		message += ": " + failure.Message
 	}
 	return &Answer{Login: login, Reason: v1alpha1.ReasonAuthorizationExpired, Message: message}
+}
+
+// unused says what has become of what the login brought.
+func (f Facts) unused() string {
+	if f.Input.Import {
+		return "; the refresh token was not used, and not kept"
+	}
+	return "; the code was not used"
 }
 
 // loginUnsent tells of a person's code that has not been used.
@@ -59,13 +70,14 @@ func (f Facts) giveUpAt() time.Time {
 	return f.Input.ReceivedAt.Add(loginPatience)
 }
 
-// Concluded returns the record after a login has ended without a call. A code that it brought is never used.
+// Concluded returns the record after a login has ended without a call. A code that it brought is never used; a refresh token
+// may be brought again.
 func Concluded(r *Record, answer Answer, input Input, now time.Time) *Record {
 	next := r.clone()
 	next.Authorization = &Authorization{
 		ID: answer.Login, Result: AuthorizationFailed, Reason: answer.Reason, Message: answer.Message, At: now,
 	}
-	if input.Login == answer.Login && input.Hash != "" && !r.HasSpent(input.Hash) {
+	if input.Login == answer.Login && input.Hash != "" && !input.Import && !r.HasSpent(input.Hash) {
 		next.spend(Call{Action: Exchange, InputHash: input.Hash, InputVersion: input.Version})
 		next.InputFailure = nil
 	}
@@ -78,7 +90,7 @@ func (f Facts) AwaitsPerson(now time.Time) bool {
 		return false
 	}
 	r := f.Record
-	return !r.Held() || r.Standing != nil || (r.Failure != nil && r.Failure.Terminal) || f.lapsed(now) || len(f.scopesMissing()) > 0
+	return !r.Held() || now.Before(r.InvitedUntil) || r.Standing != nil || (r.Failure != nil && r.Failure.Terminal) || f.lapsed(now) || len(f.scopesMissing()) > 0
 }
 
 // scopesMissing are those that were asked for and not granted, or that are asked for now and were not when a person

@@ -122,7 +122,7 @@ func (r *Record) authorize(call Call, now time.Time) {
 	if call.Action == Exchange || call.Action == Import {
 		r.spend(call)
 	}
-	r.Device, r.InputFailure = nil, nil
+	r.Device, r.InputFailure, r.InvitedUntil = nil, nil, time.Time{}
 	r.Authorization = &Authorization{ID: call.login(), Result: AuthorizationSucceeded, At: now}
 }
 
@@ -473,7 +473,7 @@ func (r *Record) mergeTokens(before, outcome, current *Record) {
 	}
 	r.Tokens, r.Failure, r.Unrotated = outcome.Tokens, outcome.Failure, outcome.Unrotated
 	r.Lookup, r.Inputs, r.Standing, r.Doubted = outcome.Lookup, outcome.Inputs, outcome.Standing, outcome.Doubted
-	r.Device, r.Previous = outcome.Device, outcome.Previous
+	r.Device, r.Previous, r.InvitedUntil = outcome.Device, outcome.Previous, outcome.InvitedUntil
 	r.FirstAuthorizedAt = cmp.Or(current.FirstAuthorizedAt, outcome.FirstAuthorizedAt)
 	r.AuthorizedAt, r.RefreshedAt = outcome.AuthorizedAt, outcome.RefreshedAt
 	if !untouched {

@@ -49,6 +49,9 @@ type Record struct {
 	// Doubted : a status check says that the access token does not work, and it can be renewed.
 	Doubted bool
 
+	// InvitedUntil is how long a person has a link who has asked for one although the grant works; zero: nobody has.
+	InvitedUntil time.Time
+
 	// Attempt marks a call under way that spends a credential. It is written before the call.
 	Attempt *Attempt
 	// SpentInput is the hash of the last code or imported refresh token that will not be sent again, and InputVersion

@@ -40,13 +40,13 @@ func (r *Reconciler) submit(s *scope, decision lifecycle.Decision) {
 	name, uid, orphan := s.name, types.UID(s.facts.UID), s.connection == nil
 	outcome := errUnfinished // written by Run, read by Done after it
 	call := callqueue.Call{
-		Key: s.key(), Lane: s.applicationName().String(), Priority: priorityOf(decision.Action), Limits: limitsOf(s.client),
+		Key: s.key(), Lane: s.applicationName().String(), Priority: priorityOf(s, decision.Action), Limits: limitsOf(s.client),
 		Run: func(ctx context.Context) {
 			ctx = logr.NewContext(ctx, s.log)
 			outcome = r.turn(ctx, name, uid, orphan)
 		},
 		Done: func() {
-			if outcome == nil && decision.Action == lifecycle.Exchange {
+			if outcome == nil && (decision.Action == lifecycle.Exchange || decision.Action == lifecycle.Import) {
 				r.waker.wakeForCode(name)
 			}
 			if outcome == nil { // The turn has decided again: any call may have brought a token.
@@ -64,13 +64,16 @@ func (r *Reconciler) submit(s *scope, decision lifecycle.Decision) {
 // errUnfinished stands for a turn that panicked: nobody knows whether anything was sent.
 var errUnfinished = errors.New("the call broke off")
 
-func priorityOf(action lifecycle.Action) callqueue.Priority {
+func priorityOf(s *scope, action lifecycle.Action) callqueue.Priority {
 	switch action {
 	case lifecycle.Exchange:
 		return callqueue.Urgent
 	case lifecycle.Revoke, lifecycle.RevokeCandidate, lifecycle.StartDevice, lifecycle.Poll: // Device codes have time.
 		return callqueue.Soon
 	default:
+		if s.facts.Nudge != nil || s.facts.Input.Login != "" { // A caller of the API waits.
+			return callqueue.Soon
+		}
 		return callqueue.Normal
 	}
 }

@@ -41,7 +41,7 @@ func (r *Reconciler) confirm(ctx context.Context, s *scope, action lifecycle.Act
 			return nil
 		}
 	case lifecycle.Wait, lifecycle.VerifyMark, lifecycle.Revoke, lifecycle.Release, lifecycle.Identify, lifecycle.Settle,
-		lifecycle.RevokeCandidate, lifecycle.Observe, lifecycle.Conclude, lifecycle.Heed, lifecycle.Judge:
+		lifecycle.RevokeCandidate, lifecycle.Observe, lifecycle.Conclude, lifecycle.Heed, lifecycle.Invite, lifecycle.Judge:
 		return nil
 	}
 	live := &v1alpha1.OAuthConnection{}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -14,9 +15,10 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/lifecycle"
 	"github.com/oauth-operator/oauth-operator/internal/pending"
+	"github.com/oauth-operator/oauth-operator/internal/sensitive"
 )
 
-// indexByMessage finds the messages of the gateway that are about a connection (namespace/name).
+// indexByMessage finds the messages of the gateway and the API that are about a connection (namespace/name).
 const indexByMessage = "connection.message"
 
 func indexMessages(object client.Object) []string {
@@ -27,7 +29,7 @@ func indexMessages(object client.Object) []string {
 	return []string{secret.Annotations[pending.AnnotationConnection]}
 }
 
-// message is one of the gateway's, as it is stored.
+// message is one of the gateway's or the API's, as it is stored.
 type message struct {
 	secret *corev1.Secret
 	pending.Message
@@ -35,13 +37,34 @@ type message struct {
 	taken bool
 }
 
-// gatherMessages reads what the gateway has left for the connection, oldest first, and goes on with the first login and
-// the first report that the record does not know yet.
+// login is what a person or a caller has brought.
+type login struct {
+	id         string
+	generation int64
+	// value is a code, or a refresh token; empty with a reason.
+	value           sensitive.String
+	reason, message string
+}
+
+// login of the message; ok is false where it is about something else.
+func (m *message) login() (l login, ok bool) {
+	switch {
+	case m.Response != nil:
+		r := m.Response
+		return login{id: r.Login, generation: r.Generation, value: r.Code, reason: r.Reason, message: r.Message}, true
+	case m.Import != nil:
+		return login{id: m.Import.Login, generation: m.Import.Generation, value: m.Import.RefreshToken}, true
+	}
+	return login{}, false
+}
+
+// gatherMessages reads what the gateway and the API have left for the connection, oldest first, and goes on with the first
+// login, the first report and the first request that the record does not answer yet.
 func (r *Reconciler) gatherMessages(ctx context.Context, s *scope) error {
 	var list corev1.SecretList
 	err := r.Client.List(ctx, &list, client.InNamespace(r.Namespace), client.MatchingFields{indexByMessage: s.name.String()})
 	if err != nil {
-		return fmt.Errorf("list messages of the gateway: %w", err)
+		return fmt.Errorf("list messages: %w", err)
 	}
 	for i := range list.Items {
 		secret := &list.Items[i]
@@ -59,10 +82,16 @@ func (r *Reconciler) gatherMessages(ctx context.Context, s *scope) error {
 		return cmp.Or(a.ReceivedAt.Compare(b.ReceivedAt), cmp.Compare(a.secret.Name, b.secret.Name))
 	})
 	for _, m := range s.messages {
+		login, isLogin := m.login()
 		switch {
 		case m.taken:
-		case m.Response != nil:
-			s.considerResponse(m)
+		case isLogin:
+			s.considerLogin(m, login)
+		case m.Renewal != nil && s.facts.Nudge == nil:
+			nudge := r.nudge(m)
+			s.facts.Nudge = &nudge
+		case m.Invitation != nil:
+			s.facts.Invited = true
 		case m.Hint != nil && s.facts.Reported == nil:
 			hint := lifecycle.Hint{ID: m.Hint.ID, Type: m.Hint.EventType, At: m.Hint.At}
 			if hint.At.After(s.now) {
@@ -74,28 +103,40 @@ func (r *Reconciler) gatherMessages(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// considerResponse goes on with a login, if it is the first one that has not ended.
-func (s *scope) considerResponse(m *message) {
-	r := m.Response
+// nudge is what a caller of the API says about a token.
+func (r *Reconciler) nudge(m *message) lifecycle.Nudge {
+	seen, _ := r.nudged.LoadOrStore(m.secret.UID, r.Clock.Now())
+	at, _ := seen.(time.Time)
+	return lifecycle.Nudge{TokenHash: m.Renewal.TokenHash, Verify: m.Renewal.Verify, SeenAt: at}
+}
+
+// considerLogin goes on with a login, if it is the first one that has not ended.
+func (s *scope) considerLogin(m *message, r login) {
 	switch {
-	case observation(r.Reason):
-	case s.ended(m):
+	case observation(r.reason):
+	case s.ended(r):
 		m.taken = true // Also when the record names another login by the end of this pass.
 	case s.facts.Answer != nil || s.facts.Input.Login != "": // One after the other.
 	case !s.tells(s.facts.Record): // The next outcome would hide that from the person who waits for it.
 		s.untold = true
-	case r.Generation > s.connection.Generation: // Our view of the connection is behind.
-	case r.Generation != s.connection.Generation, s.application != nil && s.application.UID != m.ApplicationUID:
+	case r.generation > s.connection.Generation: // Our view of the connection is behind.
+	case r.generation != s.connection.Generation, s.application != nil && s.application.UID != m.ApplicationUID:
 		s.facts.Answer = &lifecycle.Answer{
-			Login: r.Login, Reason: v1alpha1.ReasonConnectionChanged,
+			Login: r.id, Reason: v1alpha1.ReasonConnectionChanged,
 			Message: "the connection or its application changed while a person was at the provider; nothing was stored",
 		}
 	case s.facts.Person == nil:
 		// No gateway sends people here: whoever wrote this is none, or has been taken over.
-		s.log.Info("a login of a connection that leaves nothing to a person is dropped", "secret", m.secret.Name, "login", r.Login)
+		s.log.Info("a login of a connection that leaves nothing to a person is dropped", "secret", m.secret.Name, "login", r.id)
 		m.taken = true
-	case r.Reason != "":
-		s.facts.Answer = &lifecycle.Answer{Login: r.Login, Reason: r.Reason, Message: r.Message}
+	case r.reason != "":
+		s.facts.Answer = &lifecycle.Answer{Login: r.id, Reason: r.reason, Message: r.message}
+	case m.Import != nil:
+		s.input = input{value: r.value}
+		s.facts.Input = lifecycle.Input{
+			State: lifecycle.InputPresent, Hash: r.value.Hash(), Version: "message/" + m.secret.Name,
+			Login: r.id, ReceivedAt: m.ReceivedAt, Import: true,
+		}
 	default:
 		s.considerCode(m)
 	}
@@ -130,7 +171,8 @@ func (s *scope) tells(r *lifecycle.Record) bool {
 // watches, and a record names its last login alone: one that ended before that would end once more, as the last.
 func (r *Reconciler) confirmLogin(ctx context.Context, s *scope, login string) error {
 	for _, m := range s.messages {
-		if m.taken || m.Response == nil || m.Response.Login != login || observation(m.Response.Reason) {
+		of, is := m.login()
+		if m.taken || !is || of.id != login || observation(of.reason) {
 			continue
 		}
 		live := &corev1.Secret{}
@@ -152,36 +194,49 @@ func observation(reason string) bool {
 
 // ended tells that the record says how a login has ended, or holds what it brought. A code that was used is never used
 // again, whatever has become of it.
-func (s *scope) ended(m *message) bool {
+func (s *scope) ended(l login) bool {
 	r := s.facts.Record
 	if r == nil {
 		return false
 	}
-	return (r.Authorization != nil && r.Authorization.ID == m.Response.Login) ||
-		(r.Candidate != nil && r.Candidate.Call == m.Response.Login) ||
-		(!m.Response.Code.IsEmpty() && r.HasSpent(m.Response.Code.Hash()))
+	return (r.Authorization != nil && r.Authorization.ID == l.id) ||
+		(r.Candidate != nil && r.Candidate.Call == l.id) ||
+		(!l.value.IsEmpty() && r.HasSpent(l.value.Hash()))
 }
 
 // settleMessages empties the messages that the record has taken over.
 func (r *Reconciler) settleMessages(ctx context.Context, s *scope) error {
 	for _, m := range s.messages {
-		switch {
-		case m.taken:
-		case m.Response != nil && observation(m.Response.Reason):
+		if m.Response != nil && !m.taken && observation(m.Response.Reason) {
 			loginObserved(r.Recorder, s.connection, m.Response)
-		case m.Response != nil && !s.ended(m):
-			continue
-		case m.Hint != nil && s.facts.Heeds(m.Hint.ID, m.Hint.At):
+		} else if !r.settled(s, m) {
 			continue
 		}
 		if err := r.empty(ctx, m.secret); err != nil {
 			return err
 		}
+		r.nudged.Delete(m.secret.UID)
 	}
 	if s.untold {
 		r.waker.wakeForCode(s.name) // Status tells it now.
 	}
 	return nil
+}
+
+// settled tells whether a message has nothing more to say.
+func (r *Reconciler) settled(s *scope, m *message) bool {
+	login, isLogin := m.login()
+	switch {
+	case m.taken:
+		return true
+	case isLogin:
+		return s.ended(login)
+	case m.Renewal != nil:
+		return s.facts.NudgeAnswered(r.nudge(m), s.now)
+	case m.Invitation != nil:
+		return s.facts.InvitationAnswered(s.now)
+	}
+	return !s.facts.Heeds(m.Hint.ID, m.Hint.At)
 }
 
 // empty takes what a message said out of it. A conflict means that the view was stale: the pass is made again.

@@ -46,7 +46,9 @@ func scopeWith(last string, messages ...*message) *scope {
 	s.take(&grant.Entry{Record: &lifecycle.Record{Authorization: &lifecycle.Authorization{ID: last}}})
 	for _, m := range messages {
 		s.messages = append(s.messages, m)
-		s.considerResponse(m)
+		if login, is := m.login(); is {
+			s.considerLogin(m, login)
+		}
 	}
 	return s
 }

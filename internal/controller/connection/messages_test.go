@@ -39,7 +39,8 @@ func TestLoginsAreToldOneByOne(t *testing.T) {
 			m := &message{secret: &corev1.Secret{}, Message: pending.Message{Response: &pending.Response{
 				Login: "login-2", Generation: s.connection.Generation, Reason: v1alpha1.ReasonAccessDenied,
 			}}}
-			if s.considerResponse(m); (s.facts.Answer != nil) != row.goesOn {
+			login, _ := m.login()
+			if s.considerLogin(m, login); (s.facts.Answer != nil) != row.goesOn {
 				t.Errorf("the answer is %+v, want one: %t", s.facts.Answer, row.goesOn)
 			}
 			if held := row.recorded == "login-1" && !row.goesOn; s.untold != held {

@@ -108,6 +108,8 @@ type Reconciler struct {
 	checkTold sync.Map
 	// failed counts, by connection UID, turns in a row that ended without a call.
 	failed sync.Map
+	// nudged says, by the UID of a message, when this process first saw it: a caller's word that a token is of no use.
+	nudged sync.Map
 }
 
 // New makes a Reconciler.
@@ -256,6 +258,8 @@ func (r *Reconciler) act(ctx context.Context, s *scope, decision lifecycle.Decis
 	case lifecycle.Heed:
 		deauthorizationReported(r.Recorder, s.connection, s.facts.Reported.Type)
 		return r.write(ctx, s, lifecycle.Heeded(s.entry.Record, *s.facts.Reported))
+	case lifecycle.Invite:
+		return r.write(ctx, s, lifecycle.Invited(s.entry.Record, s.now))
 	case lifecycle.Judge:
 		return r.judgeReport(ctx, s)
 	default:

@@ -49,7 +49,7 @@ func TestRefusalOf(t *testing.T) {
 
 // TestCodesOvertakePolls : a code lives for a minute, a device code for many, and each is asked about every few seconds.
 func TestCodesOvertakePolls(t *testing.T) {
-	if priorityOf(lifecycle.Poll) >= priorityOf(lifecycle.Exchange) || priorityOf(lifecycle.Poll) <= priorityOf(lifecycle.Refresh) {
+	if priorityOf(&scope{}, lifecycle.Poll) >= priorityOf(&scope{}, lifecycle.Exchange) || priorityOf(&scope{}, lifecycle.Poll) <= priorityOf(&scope{}, lifecycle.Refresh) {
 		t.Error("polls do not go between codes and refreshes")
 	}
 }
