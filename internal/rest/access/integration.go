@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package access
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/rest/caller"
+	"github.com/oauth-operator/oauth-operator/internal/rest/problem"
+)
+
+// Integration returns what {id} names: an application's UID, or {namespace}.{name}. That says nothing about the caller yet: the
+// methods that take an Integration decide. For them to do so without telling what exists, a name is taken as it is, and
+// only a UID that does not exist is NotFound here.
+func (a *Access) Integration(_ context.Context, _ caller.Caller, id string) (Integration, error) {
+	if name, ok := slug(id); ok {
+		return Integration{Name: name, Application: a.directory.ApplicationNamed(name)}, nil
+	}
+	if !sane(id) {
+		return Integration{}, nothing()
+	}
+	application := a.directory.Application(types.UID(id))
+	if application == nil {
+		return Integration{}, nothing()
+	}
+	name := types.NamespacedName{Namespace: application.Namespace, Name: application.Name}
+	return Integration{Name: name, Application: application, byUID: true}, nil
+}
+
+// ConnectionOf returns the connection of an integration that a caller means and may see. A selector, which is the value of
+// HeaderConnection, names it by UID, {namespace}.{name} or the provider's id. Without one (empty) it is the caller's own in
+// the application's namespace, else the shared one there; of several, the active one, else ConnectionAmbiguous. An own
+// connection always goes before shared ones, whatever its state: nobody acts as somebody else because their grant has ended.
+func (a *Access) ConnectionOf(
+	ctx context.Context, c caller.Caller, i Integration, selector string,
+) (*v1alpha1.OAuthConnection, error) {
+	return a.connectionOf(ctx, c, i, selector, toSee())
+}
+
+// ConnectionFor returns the connection of an integration through which a caller may send a request with this method. It is that
+// of ConnectionOf, but the right to send the request is enough to see the connection; and without it, the connection is refused
+// although it is seen.
+func (a *Access) ConnectionFor(
+	ctx context.Context, c caller.Caller, i Integration, selector, method string,
+) (*v1alpha1.OAuthConnection, error) {
+	verb := VerbOf(method)
+	if verb == "" {
+		return nil, notAllowed()
+	}
+	rights := append([]right{{verb: verb, subresource: proxy}}, toSee()...)
+	connection, err := a.connectionOf(ctx, c, i, selector, rights)
+	if err != nil {
+		return nil, err
+	}
+	return connection, a.MayRequest(ctx, c, connection, method)
+}
+
+func (a *Access) connectionOf(
+	ctx context.Context, c caller.Caller, i Integration, selector string, rights []right,
+) (*v1alpha1.OAuthConnection, error) {
+	if selector == "" {
+		return a.usual(ctx, c, i, rights)
+	}
+	found, err := a.find(ctx, c, rights, selector, func(connection *v1alpha1.OAuthConnection) bool {
+		namespace, name := connection.ApplicationKey()
+		return i.Name == types.NamespacedName{Namespace: namespace, Name: name}
+	})
+	if err != nil && i.byUID && NoneVisible(err) {
+		return nil, nothing() // As if the application did not exist either.
+	}
+	return found, err
+}
+
+// usual returns the connection that is meant when none is named.
+func (a *Access) usual(
+	ctx context.Context, c caller.Caller, i Integration, rights []right,
+) (*v1alpha1.OAuthConnection, error) {
+	if c.GetName() != "" {
+		own, err := pick(a.directory.HeldAt(i.Name, c.GetName()))
+		if own != nil || err != nil {
+			return own, err
+		}
+	}
+	shared, err := a.seeShared(ctx, c, i, rights)
+	if err != nil {
+		return nil, err
+	}
+	if one, err := pick(shared); one != nil || err != nil {
+		return one, err
+	}
+	if i.byUID {
+		return nil, nothing()
+	}
+	lists, err := a.lists(ctx, c, connections, i.Name.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	return nil, verdict{lists: lists}.problem()
+}
+
+// seeShared returns the shared connections of an integration that the caller may see. Where there are several, the right to all
+// of the namespace saves asking about each; without it, no more than maxAsked are asked about, the active ones first.
+func (a *Access) seeShared(
+	ctx context.Context, c caller.Caller, i Integration, rights []right,
+) ([]*v1alpha1.OAuthConnection, error) {
+	shared := a.directory.HeldAt(i.Name, "")
+	if len(shared) > 1 {
+		all, err := a.has(ctx, c, rights, connections, types.NamespacedName{Namespace: i.Name.Namespace})
+		if err != nil {
+			return nil, err
+		}
+		if all {
+			return shared, nil
+		}
+		slices.SortStableFunc(shared, activeFirst)
+		shared = shared[:min(len(shared), maxAsked)]
+	}
+	return a.see(ctx, c, rights, shared, i.Name)
+}
+
+func activeFirst(x, y *v1alpha1.OAuthConnection) int {
+	switch {
+	case isActive(x) == isActive(y):
+		return 0
+	case isActive(x):
+		return -1
+	default:
+		return 1
+	}
+}
+
+// MayCreate decides whether a caller may make a connection of that name at an integration, in the application's namespace. nil:
+// it may, and the application exists.
+func (a *Access) MayCreate(ctx context.Context, c caller.Caller, i Integration, name string) error {
+	target := types.NamespacedName{Namespace: i.Name.Namespace, Name: name}
+	may, err := a.has(ctx, c, []right{{verb: "create"}}, connections, target)
+	if err != nil {
+		return err
+	}
+	if may && i.Application != nil {
+		return nil
+	}
+	if may {
+		return nothing()
+	}
+	if i.byUID {
+		sees, err := a.has(ctx, c, toSee(), applications, i.Name)
+		if err != nil {
+			return err
+		}
+		if !sees {
+			return nothing()
+		}
+	}
+	return problem.New(problem.Forbidden, "you may not create this connection in the application's namespace")
+}
+
+// MayDelete decides whether a caller may delete a connection that it may see: its owner may, and who may delete connections in
+// all namespaces.
+func (a *Access) MayDelete(ctx context.Context, c caller.Caller, connection *v1alpha1.OAuthConnection) error {
+	if Owns(c, connection) {
+		return nil
+	}
+	may, err := a.has(ctx, c, []right{{verb: "delete"}}, connections, types.NamespacedName{})
+	if err != nil {
+		return err
+	}
+	if !may {
+		return problem.New(problem.Forbidden, "only the owner may delete this connection, and who may delete all connections")
+	}
+	return nil
+}
+
+// MayRequest decides whether a caller may send a request with this method through a connection that it may see. Owning the
+// connection is not enough: who has it made for them need not be trusted with its use.
+func (a *Access) MayRequest(
+	ctx context.Context, c caller.Caller, connection *v1alpha1.OAuthConnection, method string,
+) error {
+	verb := VerbOf(method)
+	if verb == "" {
+		return notAllowed()
+	}
+	may, err := a.has(ctx, c, []right{{verb: verb, subresource: proxy}}, connections, nameOf(connection))
+	if err != nil {
+		return err
+	}
+	if !may {
+		return problem.New(problem.Forbidden, "%s through this connection needs the verb %s on %s/%s", method, verb, connections, proxy)
+	}
+	return nil
+}
+
+func notAllowed() *problem.Error {
+	p := problem.New(problem.MethodNotAllowed, "requests are sent with the methods %s", methods)
+	p.Header = http.Header{"Allow": {methods}}
+	return p
+}
