@@ -272,24 +272,6 @@ func (p *Profile) UserInfo(access sensitive.String, v Values) (r oauth.ResourceR
 	return r, true, err
 }
 
-// APIRequest writes a GET at the provider's API. The path is the application's own text, in which {name} stands for values; it
-// may have a query.
-func (p *Profile) APIRequest(path string, access sensitive.String, v Values) (oauth.ResourceRequest, error) {
-	x, err := p.expansion(v)
-	if err != nil {
-		return oauth.ResourceRequest{}, err
-	}
-	if p.Spec.APIBaseURL == "" {
-		return oauth.ResourceRequest{}, missing("apiBaseURL")
-	}
-	target, err := x.url("apiBaseURL", joined(string(p.Spec.APIBaseURL), path))
-	if err != nil {
-		return oauth.ResourceRequest{}, err
-	}
-	headers, err := x.authorized("apiHeaders", p.Spec.APIHeaders, access)
-	return oauth.ResourceRequest{URL: target, Headers: headers}, err
-}
-
 // ListPage writes the request for one page of the provider's list of connections. The cursor is empty for the first page; the
 // application's id at the provider is empty when it is not known, and parameters that need it are left out then.
 func (p *Profile) ListPage(cursor, applicationID string, v Values) (oauth.ResourceRequest, error) {
