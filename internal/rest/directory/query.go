@@ -3,7 +3,6 @@
 package directory
 
 import (
-
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/third_party/forked/golang/btree"
 
@@ -144,4 +143,3 @@ func (s *sight) within(i item[v1alpha1.OAuthConnection]) bool {
 	}
 	return *verdict == seen
 }
-

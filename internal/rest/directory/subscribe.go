@@ -20,7 +20,9 @@ type hub struct {
 	limit   int
 }
 
-func newHub(limit int) hub { return hub{waiting: map[types.UID]map[chan struct{}]struct{}{}, limit: limit} }
+func newHub(limit int) hub {
+	return hub{waiting: map[types.UID]map[chan struct{}]struct{}{}, limit: limit}
+}
 
 // notify wakes everybody who waits for a connection.
 func (h *hub) notify(connection types.UID) {

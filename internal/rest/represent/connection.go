@@ -21,57 +21,57 @@ const (
 // Connection is a connection as lists show it. Times are RFC 3339 in UTC.
 type Connection struct {
 	// Type is TypeConnection.
-	Type string `json:"type" required:"true" enum:"oauth_connection" description:"Always oauth_connection."`
+	Type string `json:"type" enum:"oauth_connection" description:"Always oauth_connection."`
 	// ID and UUID are the UID.
-	ID   string `json:"id" required:"true" description:"The connection's UID."`
-	UUID string `json:"uuid" required:"true" format:"uuid" description:"The same as id."`
+	ID   string `json:"id" description:"The connection's UID."`
+	UUID string `json:"uuid" format:"uuid" description:"The same as id."`
 	// Status is directory.StatusActive or directory.StatusInactive.
-	Status string `json:"status" required:"true" enum:"active,inactive" description:"active in phase Active, else inactive."`
+	Status string `json:"status" enum:"active,inactive" description:"active in phase Active, else inactive."`
 	// Label is what its owner calls it.
-	Label string `json:"label" required:"true" description:"What its owner calls it; the name of the object where nobody said."`
+	Label string `json:"label" description:"What its owner calls it; the name of the object where nobody said."`
 	// GroupID is what the provider calls the account that granted.
-	GroupID *string `json:"group_id" required:"true" description:"What the provider calls the account that granted; null: not known."`
+	GroupID *string `json:"group_id" description:"What the provider calls the account that granted; null: not known."`
 	// ApplicationID is the UID of the application.
-	ApplicationID *string `json:"oauth_application_id" required:"true" description:"The application's id; null: there is no such application."`
+	ApplicationID *string `json:"oauth_application_id" description:"The application's id; null: there is no such application."`
 	// Provider is whom the grant is with.
-	Provider Provider `json:"provider" required:"true" description:"Whom the grant is with."`
+	Provider Provider `json:"provider" description:"Whom the grant is with."`
 	// CreatedAt is when the connection was made.
-	CreatedAt *time.Time `json:"created_at" required:"true" description:"When the connection was made."`
+	CreatedAt *time.Time `json:"created_at" description:"When the connection was made."`
 	// UpdatedAt is when the tokens last changed, or the connection was made.
-	UpdatedAt *time.Time `json:"updated_at" required:"true" description:"When the tokens last changed, or else the connection was made."`
+	UpdatedAt *time.Time `json:"updated_at" description:"When the tokens last changed, or else the connection was made."`
 	// DeletedAt is when the grant was gone, or its deletion began.
-	DeletedAt *time.Time `json:"deleted_at" required:"true" description:"When the grant was gone for good, or its deletion began; null: it lives."`
+	DeletedAt *time.Time `json:"deleted_at" description:"When the grant was gone for good, or its deletion began; null: it lives."`
 	// AccessTokenExpiresAt is when the access token ends.
-	AccessTokenExpiresAt *time.Time `json:"access_token_expires_at" required:"true" description:"When the access token ends; null: never, or nobody knows."`
+	AccessTokenExpiresAt *time.Time `json:"access_token_expires_at" description:"When the access token ends; null: never, or not known."`
 	// RefreshTokenExpiresAt is when the refresh token ends.
-	RefreshTokenExpiresAt *time.Time `json:"refresh_token_expires_at" required:"true" description:"When the refresh token ends; null: never, or nobody knows."`
+	RefreshTokenExpiresAt *time.Time `json:"refresh_token_expires_at" description:"When it ends; null: never, or not known."`
 	// RefreshAuthorizationURL is where a person authorizes it again.
-	RefreshAuthorizationURL *string `json:"refresh_authorization_url" required:"true" format:"uri" description:"Where a person authorizes it again; null: there is nothing to authorize now."`
+	RefreshAuthorizationURL *string `json:"refresh_authorization_url" format:"uri" description:"Where a person authorizes it again, or null."`
 
 	// Namespace and Name are the object's.
-	Namespace string `json:"namespace" required:"true" description:"Namespace of the object."`
-	Name      string `json:"name" required:"true" description:"Name of the object."`
+	Namespace string `json:"namespace" description:"Namespace of the object."`
+	Name      string `json:"name" description:"Name of the object."`
 	// Owner is whose it is, if that counts.
-	Owner *string `json:"owner" required:"true" description:"The user that it belongs to; null: shared."`
+	Owner *string `json:"owner" description:"The user that it belongs to; null: shared."`
 	// Phase is one of the phases of connections.
-	Phase string `json:"phase" required:"true" enum:"Pending,Authorizing,Active,Inactive,Deleted" description:"The connection in one word."`
+	Phase string `json:"phase" enum:"Pending,Authorizing,Active,Inactive,Deleted" description:"The connection in one word."`
 	// Reason and Message are those of condition Ready.
-	Reason  *string `json:"reason" required:"true" description:"Reason of condition Ready; null: not known yet."`
-	Message *string `json:"message" required:"true" description:"Message of condition Ready; null: none."`
+	Reason  *string `json:"reason" description:"Reason of condition Ready; null: not known yet."`
+	Message *string `json:"message" description:"Message of condition Ready; null: none."`
 	// Scopes are what was granted.
-	Scopes []string `json:"scopes" required:"true" nullable:"false" description:"The scopes that were granted."`
+	Scopes []string `json:"scopes" nullable:"false" description:"The scopes that were granted."`
 }
 
 // Provider is whom a grant is with.
 type Provider struct {
 	// Name is the preset's, or the application's.
-	Name string `json:"name" required:"true" description:"The preset's name, or else the application's."`
+	Name string `json:"name" description:"The preset's name, or else the application's."`
 	// Label is for people.
-	Label string `json:"label" required:"true" description:"The name for people."`
+	Label string `json:"label" description:"The name for people."`
 	// LogoURL is a picture.
-	LogoURL *string `json:"logo_url" required:"true" format:"uri" description:"A picture; null: none."`
+	LogoURL *string `json:"logo_url" format:"uri" description:"A picture; null: none."`
 	// AuthorizationURL is the provider's authorization endpoint.
-	AuthorizationURL *string `json:"authorization_url" required:"true" format:"uri" description:"The provider's authorization endpoint; null: none, or not known."`
+	AuthorizationURL *string `json:"authorization_url" format:"uri" description:"The authorization endpoint, or null."`
 }
 
 // Connection represents a connection. The application is nil where there is none.
@@ -79,7 +79,8 @@ func (r *Representer) Connection(c *v1alpha1.OAuthConnection, application *v1alp
 	reason, message := ready(c)
 	created := moment(&c.CreationTimestamp)
 	return Connection{
-		Type: TypeConnection, ID: string(c.UID), UUID: string(c.UID), Status: directory.Status(c), Label: cmp.Or(c.Spec.DisplayName, c.Name),
+		Type: TypeConnection, ID: string(c.UID), UUID: string(c.UID), Status: directory.Status(c),
+		Label:   cmp.Or(c.Spec.DisplayName, c.Name),
 		GroupID: text(c.Status.Subject), ApplicationID: uid(application), Provider: r.provider(c, application),
 		CreatedAt: created, UpdatedAt: cmp.Or(moment(c.Status.UpdatedAt), created), DeletedAt: deletedAt(c),
 		AccessTokenExpiresAt: moment(c.Status.AccessTokenExpiresAt), RefreshTokenExpiresAt: moment(c.Status.RefreshTokenExpiresAt),
@@ -123,23 +124,23 @@ func owner(c *v1alpha1.OAuthConnection) *string {
 // Application is a client registered at a provider, as lists show it. It never holds a secret.
 type Application struct {
 	// Type is TypeApplication.
-	Type string `json:"type" required:"true" enum:"oauth_application" description:"Always oauth_application."`
+	Type string `json:"type" enum:"oauth_application" description:"Always oauth_application."`
 	// ID is the UID.
-	ID string `json:"id" required:"true" description:"The application's UID."`
+	ID string `json:"id" description:"The application's UID."`
 	// ClientID is what the provider calls the client; everybody who authorizes sees it.
-	ClientID *string `json:"client_id" required:"true" description:"The client_id at the provider; null: not known yet."`
+	ClientID *string `json:"client_id" description:"The client_id at the provider; null: not known yet."`
 	// CreatedAt is when the application was made.
-	CreatedAt *time.Time `json:"created_at" required:"true" description:"When the application was made."`
+	CreatedAt *time.Time `json:"created_at" description:"When the application was made."`
 	// DeletedAt is when its deletion began, or the operator saw that the provider has deleted it.
-	DeletedAt *time.Time `json:"deleted_at" required:"true" description:"When it was deleted here, or was seen to be deleted at the provider; null: it is in use."`
+	DeletedAt *time.Time `json:"deleted_at" description:"When it was deleted, here or at the provider; null: it was not."`
 	// Name is for people.
-	Name *string `json:"name" required:"true" description:"The name for people; null: none was given."`
+	Name *string `json:"name" description:"The name for people; null: none was given."`
 	// Status is directory.StatusActive or directory.StatusDeleted.
-	Status string `json:"status" required:"true" enum:"active,deleted" description:"deleted here or at the provider, else active."`
+	Status string `json:"status" enum:"active,deleted" description:"deleted here or at the provider, else active."`
 	// Namespace is the object's.
-	Namespace string `json:"namespace" required:"true" description:"Namespace of the object."`
+	Namespace string `json:"namespace" description:"Namespace of the object."`
 	// Slug names the application in paths.
-	Slug string `json:"slug" required:"true" description:"{namespace}.{name}, which names the application where its id does."`
+	Slug string `json:"slug" description:"{namespace}.{name}, which names the application where its id does."`
 }
 
 // Application represents an application.
@@ -166,7 +167,7 @@ func applicationDeletedAt(a *v1alpha1.OAuthApplication) *time.Time {
 // Page is one page of a list.
 type Page[T any] struct {
 	// Data is in the order of creation.
-	Data []T `json:"data" required:"true" nullable:"false" description:"The objects in the order of their creation."`
+	Data []T `json:"data" nullable:"false" description:"The objects in the order of their creation."`
 	// NextCursor is where the next page begins.
-	NextCursor *string `json:"next_cursor" required:"true" description:"The cursor of the next page; null: this is the last one."`
+	NextCursor *string `json:"next_cursor" description:"The cursor of the next page; null: this is the last one."`
 }
