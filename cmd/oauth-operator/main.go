@@ -31,6 +31,6 @@ func rootCommand() *cobra.Command {
 		SilenceErrors: true,
 	}
 	common.addFlags(root.PersistentFlags())
-	root.AddCommand(controllerCommand(common), gatewayCommand(common))
+	root.AddCommand(controllerCommand(common), gatewayCommand(common), apiCommand(common))
 	return root
 }

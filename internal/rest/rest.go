@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package rest puts the API process together: the server for callers inside the cluster with its lists, connections and request
+// proxy, the server of probes and metrics, and the order in which they end. What the process reads and writes at the API server
+// is in config/api; it never calls a token endpoint, and keeps nothing.
+package rest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/client-go/kubernetes"
+	restclient "k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/egress"
+	"github.com/oauth-operator/oauth-operator/internal/rest/caller"
+	"github.com/oauth-operator/oauth-operator/internal/rest/directory"
+	"github.com/oauth-operator/oauth-operator/internal/rest/metrics"
+)
+
+// DefaultAudience is what callers' tokens are for unless Options say otherwise.
+const DefaultAudience = "oauth-operator.io"
+
+// Options of the API process.
+type Options struct {
+	// Namespace is the operator's own: grant records are read and messages to the controller created there.
+	Namespace string
+	// Audiences that a caller's token may be for: one of them is enough. Default: DefaultAudience.
+	Audiences []string
+	// BindAddress is where callers come to.
+	BindAddress string
+	// TLSCertFile and TLSPrivateKeyFile are PEM files, read again when they change; both empty: plain HTTP, for a proxy that ends
+	// TLS.
+	TLSCertFile, TLSPrivateKeyFile string
+	// HealthProbeBindAddress is where /healthz, /readyz and /metrics are served, by plain HTTP; "0": nowhere.
+	HealthProbeBindAddress string
+	// Egress says which addresses requests to providers may reach.
+	Egress egress.Policy
+	// DrainTimeout is how long answers under way have when the process is to end; default: 30 seconds.
+	DrainTimeout time.Duration
+	// Version is told to the API server as part of the user agent.
+	Version string
+	// Clock is nil for the real one.
+	Clock clock.WithTicker
+	Log   logr.Logger
+}
+
+// Process is an API process that can run once.
+type Process struct {
+	options       Options
+	cluster       *cluster
+	metrics       *metrics.Metrics
+	directory     *directory.Directory
+	authenticator *caller.Authenticator
+	permissions   caller.Permissions
+	proxied       http.Handler
+	// certificates is nil without TLS.
+	certificates *certwatcher.CertWatcher
+
+	// synced and draining decide about readiness.
+	synced, draining atomic.Bool
+	// stopping is closed when the process is to end.
+	stopping chan struct{}
+	running  running
+
+	listening       chan struct{}
+	announce        sync.Once
+	public, private net.Addr
+}
+
+// New puts the process together; nothing runs yet.
+func New(config *restclient.Config, options Options) (*Process, error) {
+	if options.Clock == nil {
+		options.Clock = clock.RealClock{}
+	}
+	if len(options.Audiences) == 0 {
+		options.Audiences = []string{DefaultAudience}
+	}
+	if options.DrainTimeout <= 0 {
+		options.DrainTimeout = drainTimeout
+	}
+	p := &Process{
+		options: options, metrics: metrics.New(), directory: directory.New(),
+		stopping: make(chan struct{}), listening: make(chan struct{}),
+	}
+	if err := p.configure(); err != nil {
+		return nil, err
+	}
+	var err error
+	if p.cluster, err = newCluster(config, options.Version); err != nil {
+		return nil, err
+	}
+	return p, errors.Join(p.watch(), p.identify(), p.assemble())
+}
+
+// configure reads the options.
+func (p *Process) configure() error {
+	if slices.Contains(p.options.Audiences, "") {
+		return errors.New("an audience must not be empty")
+	}
+	if (p.options.TLSCertFile == "") != (p.options.TLSPrivateKeyFile == "") {
+		return errors.New("a certificate and its private key go together")
+	}
+	if p.options.TLSCertFile == "" {
+		p.options.Log.Info("without --tls-cert-file callers' tokens and providers' answers cross the network in the clear, unless something in front ends TLS")
+		return nil
+	}
+	var err error
+	if p.certificates, err = certwatcher.New(p.options.TLSCertFile, p.options.TLSPrivateKeyFile); err != nil {
+		return fmt.Errorf("read the certificate: %w", err)
+	}
+	return nil
+}
+
+// watch feeds the directory.
+func (p *Process) watch() error {
+	return errors.Join(
+		p.cluster.watch(&v1alpha1.OAuthApplication{}, p.directory.ApplicationHandler()),
+		p.cluster.watch(&v1alpha1.OAuthConnection{}, p.directory.ConnectionHandler()),
+	)
+}
+
+// identify makes what knows callers and what they may.
+func (p *Process) identify() error {
+	clients, err := kubernetes.NewForConfig(p.cluster.config)
+	if err != nil {
+		return fmt.Errorf("make a client: %w", err)
+	}
+	p.authenticator, err = caller.NewAuthenticator(caller.AuthenticatorOptions{
+		Client: clients.AuthenticationV1(), Audiences: p.options.Audiences, Failed: p.failed, Clock: p.options.Clock,
+	})
+	if err != nil {
+		return fmt.Errorf("tokens: %w", err)
+	}
+	p.permissions, err = caller.NewPermissions(caller.PermissionsOptions{Client: clients.AuthorizationV1()})
+	if err != nil {
+		return fmt.Errorf("permissions: %w", err)
+	}
+	return nil
+}
+
+// assemble makes what answers requests.
+func (p *Process) assemble() error {
+	p.proxied = http.NotFoundHandler()
+	return nil
+}
+
+// routes are all paths but those of the request proxy.
+func (p *Process) routes() []route {
+	return []route{{name: metrics.RouteOther, pattern: "/"}}
+}
