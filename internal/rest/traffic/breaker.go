@@ -40,8 +40,6 @@ func OutcomeOf(status int) Outcome {
 }
 
 // errNeutral and errDead are how a breaker is told of an Outcome; nothing else sees them.
-//
-//nolint:gochecknoglobals // sentinels
 var (
 	errNeutral = errors.New("neutral")
 	errDead    = errors.New("dead")

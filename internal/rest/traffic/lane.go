@@ -34,7 +34,9 @@ func (l *lane) enter(p *patience, limit Limit, of string) error {
 	if err := l.refuseLongPause(p); err != nil {
 		return err
 	}
-	if err := l.running.take(p, limit.MaxConcurrent, of); err != nil {
+	if err := l.running.take(p, limit.MaxConcurrent, func() error {
+		return problem.New(problem.RateLimited, "%s: too many requests at once (the limit is %d)", of, limit.MaxConcurrent).After(soon)
+	}); err != nil {
 		return err
 	}
 	err := l.sitOutPause(p)
@@ -53,16 +55,14 @@ func (l *lane) keepRate(p *patience, limit Limit, of string) error {
 	if limiter == nil {
 		return nil
 	}
-	tooLong := func(wait time.Duration) error {
+	tooLong := func() error {
 		return problem.New(problem.RateLimited, "%s: too many requests (the limit is %g a second)", of, limit.RequestsPerSecond).
-			After(max(wait, time.Millisecond))
+			After(max(l.untilTurn(limiter, p.clock.Now()), soon))
 	}
-	// Those that hold the turn or wait for it need a token each, less what is there already.
-	needed := l.turn.ahead() + 1 - int(limiter.TokensAt(p.clock.Now()))
-	if wait := expected(max(needed-1, 0), limit.RequestsPerSecond); wait > p.left() {
-		return tooLong(wait)
+	if l.untilTurn(limiter, p.clock.Now()) > p.left() {
+		return tooLong()
 	}
-	if err := l.turn.take(p, 1, of); err != nil {
+	if err := l.turn.take(p, 1, tooLong); err != nil {
 		return err
 	}
 	defer l.turn.free()
@@ -74,13 +74,20 @@ func (l *lane) keepRate(p *patience, limit Limit, of string) error {
 	}
 	if wait > p.left() {
 		reservation.CancelAt(now)
-		return tooLong(wait)
+		return tooLong()
 	}
 	if err := p.sleep(wait); err != nil {
 		reservation.CancelAt(p.clock.Now())
 		return err
 	}
 	return nil
+}
+
+// untilTurn is how long one more request would wait for the limiter. One of those ahead has its token already.
+func (l *lane) untilTurn(limiter *rate.Limiter, now time.Time) time.Duration {
+	const longest = 24 * time.Hour // Nobody waits for it, and it fits a Duration.
+	missing := float64(max(l.turn.ahead(), 1)) - limiter.TokensAt(now)
+	return time.Duration(min(max(missing, 0)/float64(limiter.Limit()), longest.Seconds()) * float64(time.Second))
 }
 
 // limited returns the limiter, with the newest limit. It keeps the tokens that it has, so that a changed rate does not give

@@ -5,9 +5,6 @@ package traffic
 import (
 	"container/list"
 	"sync"
-	"time"
-
-	"github.com/oauth-operator/oauth-operator/internal/rest/problem"
 )
 
 // maxWaiting bounds how many requests of a lane wait for the same thing; further ones are refused at once.
@@ -21,15 +18,15 @@ type slots struct {
 	waiting list.List // of chan struct{}, closed with the slot
 }
 
-// take takes a slot, and waits for one if need be. The newest limit holds for all. A request that gives up leaves no trace.
-func (s *slots) take(p *patience, limit int, of string) error {
+// take takes a slot, and waits for one if need be; tooLong makes the error when that would last too long. The newest limit
+// holds for all. A request that gives up leaves no trace.
+func (s *slots) take(p *patience, limit int, tooLong func() error) error {
 	ready, place := s.queue(limit)
 	if ready == nil {
 		return nil
 	}
-	tooLong := problem.New(problem.RateLimited, "%s: too many requests at once (the limit is %d)", of, limit).After(soon)
 	if place == nil {
-		return tooLong
+		return tooLong()
 	}
 	timer := p.clock.NewTimer(max(p.left(), 0))
 	defer timer.Stop()
@@ -38,7 +35,7 @@ func (s *slots) take(p *patience, limit int, of string) error {
 	case <-ready:
 		return nil
 	case <-timer.C():
-		err = tooLong
+		err = tooLong()
 	case <-p.done.Done():
 		err = p.ended()
 	}
@@ -98,10 +95,4 @@ func (s *slots) ahead() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.taken + s.waiting.Len()
-}
-
-// expected is how long that many requests take at a rate.
-func expected(ahead int, perSecond float64) time.Duration {
-	const longest = 24 * time.Hour // More fits no Duration in the worst case, and nobody waits for it anyway.
-	return time.Duration(min(float64(ahead)/perSecond, longest.Seconds()) * float64(time.Second))
 }
