@@ -42,11 +42,11 @@ type Connection struct {
 	// DeletedAt is when the grant was gone, or its deletion began.
 	DeletedAt *time.Time `json:"deleted_at" description:"When the grant was gone for good, or its deletion began; null: it lives."`
 	// AccessTokenExpiresAt is when the access token ends.
-	AccessTokenExpiresAt *time.Time `json:"access_token_expires_at" description:"When the access token ends; null: never, or not known."`
+	AccessTokenExpiresAt *time.Time `json:"access_token_expires_at" description:"When it ends; null: never, or not known."`
 	// RefreshTokenExpiresAt is when the refresh token ends.
 	RefreshTokenExpiresAt *time.Time `json:"refresh_token_expires_at" description:"When it ends; null: never, or not known."`
 	// RefreshAuthorizationURL is where a person authorizes it again.
-	RefreshAuthorizationURL *string `json:"refresh_authorization_url" format:"uri" description:"Where a person authorizes it again, or null."`
+	RefreshAuthorizationURL *string `json:"refresh_authorization_url" format:"uri" description:"Where to authorize it again, or null."`
 
 	// Namespace and Name are the object's.
 	Namespace string `json:"namespace" description:"Namespace of the object."`
