@@ -39,18 +39,9 @@ func wakeForExpiry(d Decision, f Facts, now time.Time) Decision {
 // WakeAt is when to look again although nothing happens: what was decided may wait in a queue while a token expires or
 // a deletion runs out of time. Zero: only when something changes.
 func WakeAt(f Facts, d Decision, now time.Time) time.Time {
-	at := d.At
-	if f.Record != nil && f.Record.Expiry.Kind == ExpiryAt && !f.Record.Expiry.Passed(now) {
-		at = earliest(at, f.Record.Expiry.At)
-	}
+	at := earliest(d.At, f.Record.nextChange(now))
 	if d := f.device(); d != nil && f.GrantType == DeviceCode && now.Before(d.ExpiresAt) {
 		at = earliest(at, d.ExpiresAt) // Nobody should type it any more.
-	}
-	if f.Record != nil && f.Record.Hint != nil && now.Before(f.Record.Hint.NextAttemptAt) {
-		at = earliest(at, f.Record.Hint.NextAttemptAt)
-	}
-	if f.Record != nil && now.Before(f.Record.InvitedUntil) {
-		at = earliest(at, f.Record.InvitedUntil)
 	}
 	if f.loginUnsent() && now.Before(f.giveUpAt()) {
 		at = earliest(at, f.giveUpAt()) // Nobody waits for it any longer.
@@ -59,6 +50,24 @@ func WakeAt(f Facts, d Decision, now time.Time) time.Time {
 		if deadline := f.Deletion.RequestedAt.Add(f.Deletion.Timeout); now.Before(deadline) {
 			at = earliest(at, deadline)
 		}
+	}
+	return at
+}
+
+// nextChange is when something that the record says is over; zero: nothing of it ends by itself.
+func (r *Record) nextChange(now time.Time) time.Time {
+	var at time.Time
+	if r == nil {
+		return at
+	}
+	if r.Expiry.Kind == ExpiryAt && !r.Expiry.Passed(now) {
+		at = r.Expiry.At
+	}
+	if r.Hint != nil && now.Before(r.Hint.NextAttemptAt) {
+		at = earliest(at, r.Hint.NextAttemptAt)
+	}
+	if now.Before(r.InvitedUntil) {
+		at = earliest(at, r.InvitedUntil)
 	}
 	return at
 }
@@ -155,7 +164,7 @@ func (f Facts) beside(d *Decision, now time.Time) *Decision {
 
 // unsent looks for a code or a refresh token that was not used yet.
 func unsent(f Facts, now time.Time) *Decision {
-	if f.Input.State != InputPresent || f.GrantType.issues() || f.Record.HasSpent(f.Input.Hash) {
+	if f.Input.State != InputPresent || f.GrantType.issues() || f.Record.HasSpent(f.Input.Hash) || f.loginEnded() {
 		return nil
 	}
 	action := f.inputAction()

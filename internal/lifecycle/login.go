@@ -59,7 +59,12 @@ func (f Facts) unused() string {
 
 // loginUnsent tells of a person's code that has not been used.
 func (f Facts) loginUnsent() bool {
-	return f.Input.State == InputPresent && f.Input.Login != "" && !f.Record.HasSpent(f.Input.Hash)
+	return f.Input.State == InputPresent && f.Input.Login != "" && !f.Record.HasSpent(f.Input.Hash) && !f.loginEnded()
+}
+
+// loginEnded tells that the record says how the login ended whose code or refresh token is the input.
+func (f Facts) loginEnded() bool {
+	return f.Input.Login != "" && f.Record != nil && f.Record.Authorization != nil && f.Record.Authorization.ID == f.Input.Login
 }
 
 // giveUpAt is when a person's code is given up: codes live for one minute at least and ten at most.

@@ -29,8 +29,8 @@ func TestNudge(t *testing.T) {
 		answered bool
 	}{
 		"a token that does not work is renewed": {want: Refresh},
-		"another token is there": {change: func(f *Facts) { f.Record.AccessToken = sensitive.New("access-2") }, want: Wait, answered: true},
-		"no grant is held":       {change: func(f *Facts) { f.Record = nil; f.Input.State = InputMissing }, want: Wait, answered: true},
+		"another token is there":                {change: func(f *Facts) { f.Record.AccessToken = sensitive.New("access-2") }, want: Wait, answered: true},
+		"no grant is held":                      {change: func(f *Facts) { f.Record = nil; f.Input.State = InputMissing }, want: Wait, answered: true},
 		"the provider has ended the grant": {
 			change: func(f *Facts) { f.Record.Standing = &Standing{State: StandingDeleted, At: now} }, want: Wait, answered: true,
 		},
@@ -60,8 +60,10 @@ func TestNudge(t *testing.T) {
 			change: func(f *Facts) { f.Record.RefreshToken, f.Check.OnRequest = sensitive.String{}, true }, want: CheckGrant,
 		},
 		"asked since": {
-			change: func(f *Facts) { f.Record.RefreshToken, f.Check = sensitive.String{}, Check{OnRequest: true, LastAt: now} },
-			want:   Wait, answered: true,
+			change: func(f *Facts) {
+				f.Record.RefreshToken, f.Check = sensitive.String{}, Check{OnRequest: true, LastAt: now}
+			},
+			want: Wait, answered: true,
 		},
 		"asked before": {
 			change: func(f *Facts) {

@@ -157,7 +157,7 @@ func (d dice) people(f *lifecycle.Facts) {
 		person(d.chance(80))(f)
 		if d.chance(40) {
 			f.Input = lifecycle.Input{
-				State: lifecycle.InputPresent, Hash: pick(d, "code-1", "code-2"), Version: "message", Login: pick(d, "login-1", "login-2"), ReceivedAt: d.moment(),
+				State: lifecycle.InputPresent, Hash: pick(d, "code-1", "code-2"), Version: "message", Login: pick(d, "login-1", "login-2"), ReceivedAt: d.moment(), Import: d.chance(30),
 			}
 		} else if d.chance(30) {
 			f.Answer = &lifecycle.Answer{Login: pick(d, "login-1", "login-2"), Reason: "AccessDenied", Message: "said"}
@@ -172,6 +172,10 @@ func (d dice) people(f *lifecycle.Facts) {
 	if f.Record != nil && d.chance(30) {
 		f.Record.Authorization = &lifecycle.Authorization{ID: "login-1", Result: lifecycle.AuthorizationSucceeded, At: d.moment()}
 	}
+	if f.Record != nil && d.chance(30) {
+		f.Nudge = &lifecycle.Nudge{TokenHash: pick(d, f.Record.AccessToken.Hash(), "another"), Verify: d.chance(30), SeenAt: d.moment()}
+	}
+	f.Invited = d.chance(20)
 	f.BelievesHints, f.Lists = d.chance(50), d.chance(30)
 	if f.Lists {
 		f.ListedAt = d.moment()
@@ -309,6 +313,10 @@ func objectionToQuestion(f lifecycle.Facts, d lifecycle.Decision, now time.Time)
 	case lifecycle.Heed:
 		if decideAbout(f, lifecycle.Heeded(r, *f.Reported), now).Action == lifecycle.Heed {
 			return "would be heeded without end"
+		}
+	case lifecycle.Invite:
+		if decideAbout(f, lifecycle.Invited(r, now), now).Action == lifecycle.Invite {
+			return "would be invited without end"
 		}
 	case lifecycle.Judge:
 		after, believed := lifecycle.Judged(r, f, now)

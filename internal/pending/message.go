@@ -326,18 +326,23 @@ func (d *document) check() error {
 			return errors.New("an import needs a connection, a login and a refresh token")
 		}
 	case GrantHint:
-		if d.Event == "" || d.ApplicationUID == "" {
-			return errors.New("a hint needs an event and an application")
-		}
-		if len(d.Event) > maxEvent {
-			return errors.New("the event of a hint has a name that is too long")
-		}
+		return d.checkHint()
 	case RefreshRequest, LinkRequest:
 		if d.ConnectionUID == "" || (d.Kind == RefreshRequest && d.TokenHash == "") || len(d.TokenHash) > maxEvent {
 			return errors.New("a request needs a connection, and one for a refresh the hash of a token")
 		}
 	default:
 		return errors.New("a message of an unknown kind")
+	}
+	return nil
+}
+
+func (d *document) checkHint() error {
+	if d.Event == "" || d.ApplicationUID == "" {
+		return errors.New("a hint needs an event and an application")
+	}
+	if len(d.Event) > maxEvent {
+		return errors.New("the event of a hint has a name that is too long")
 	}
 	return nil
 }

@@ -59,7 +59,7 @@ func TestLogin(t *testing.T) {
 func (w *world) atGateway(t *testing.T) *hostile.Server {
 	t.Helper()
 	c := harness.DefaultClient()
-	c.RedirectURIs = []string{callbackURL}
+	c.RedirectURIs = []string{harness.DefaultRedirectURI, callbackURL}
 	return w.hostile(t, harness.Options{Clients: []harness.Client{c}})
 }
 
