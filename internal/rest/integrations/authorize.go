@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package integrations
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/pending"
+	"github.com/oauth-operator/oauth-operator/internal/rest/problem"
+)
+
+// loginKept is how long the name of a login's message is taken: the same code, brought again, is the same login.
+const loginKept = time.Hour
+
+// loginPrefix tells the logins of this API from those of the gateway.
+const loginPrefix = "api-"
+
+// Authorize answers POST /api/integrations/{id}/connect: the caller's connection, or the shared one, which is made if there is
+// none, is authorized with a code or a refresh token. 201: its token works; 202: that is not known yet.
+func (h *Handler) Authorize(w http.ResponseWriter, r *http.Request) error {
+	return h.observed(r, ActionAuthorize, func(v *visit) error {
+		wanted, brought, err := read(w, r)
+		if err != nil {
+			return err
+		}
+		end := h.Clock.NewTimer(outcomeWithin)
+		defer end.Stop()
+		if err := h.ensure(r.Context(), v, wanted); err != nil {
+			return err
+		}
+		done, err := h.authorize(r.Context(), v, brought, end.C())
+		if err != nil {
+			return err
+		}
+		status := http.StatusAccepted
+		v.outcome = OutcomeAccepted
+		if done {
+			status, v.outcome = http.StatusCreated, OutcomeDone
+		}
+		w.Header().Set("Location", connectionPath(r))
+		write(w, status, h.represent(r.Context(), v.connection))
+		return nil
+	})
+}
+
+// connectionPath is where the connection of the integration in the path is found.
+func connectionPath(r *http.Request) string {
+	return pathOf(r.PathValue(WildcardID))
+}
+
+// authorize hands over what was brought and waits for what becomes of it. false: it is not known yet.
+func (h *Handler) authorize(ctx context.Context, v *visit, o offer, end <-chan time.Time) (bool, error) {
+	l := o.login(v.connection)
+	known, err := h.judged(ctx, v, l)
+	if err != nil {
+		return false, err
+	}
+	if !known {
+		if err := h.handOver(ctx, v, o, l); err != nil {
+			return false, err
+		}
+	}
+	held := v.connection
+	return h.await(ctx, held.UID, end, func(c *v1alpha1.OAuthConnection) (bool, error) {
+		if c == nil {
+			return false, gone(held)
+		}
+		v.connection = c
+		return outcome(c, l)
+	})
+}
+
+// login identifies what was brought for a connection: bringing it again is the same login.
+func (o offer) login(c *v1alpha1.OAuthConnection) string {
+	kind, secret := pending.AuthorizationResponse, o.code
+	if !o.refreshToken.IsEmpty() {
+		kind, secret = pending.RefreshTokenImport, o.refreshToken
+	}
+	const bytes = 16
+	sum := sha256.Sum256([]byte(strings.Join([]string{string(c.UID), string(kind), secret.Reveal()}, "\x00")))
+	return loginPrefix + hex.EncodeToString(sum[:bytes])
+}
+
+// judged waits for the controller to judge the connection as it is, so that nothing is spent on one that cannot be authorized.
+// true: how the login has ended is known already. A controller that is away finds the message when it is back.
+func (h *Handler) judged(ctx context.Context, v *visit, login string) (bool, error) {
+	end := h.Clock.NewTimer(seenWithin)
+	defer end.Stop()
+	var held *v1alpha1.OAuthConnection
+	known := false
+	_, err := h.await(ctx, v.connection.UID, end.C(), func(c *v1alpha1.OAuthConnection) (bool, error) {
+		if c == nil {
+			return false, gone(held)
+		}
+		held, v.connection = c, c
+		if last := c.Status.LastAuthorization; last != nil && last.ID == login {
+			known = true
+			return true, nil
+		}
+		if p := standing(c); p != nil {
+			return false, p
+		}
+		if !seen(c) {
+			return false, nil
+		}
+		if p := forbidden(c); p != nil {
+			return false, p
+		}
+		return unfinished(c) == nil, nil
+	})
+	if err != nil || known || held == nil || !seen(held) {
+		return known, err
+	}
+	if p := unfinished(held); p != nil {
+		return false, p.After(later)
+	}
+	return false, nil
+}
+
+// handOver gives the controller what was brought.
+func (h *Handler) handOver(ctx context.Context, v *visit, o offer, login string) error {
+	m := h.message(v)
+	m.KeepUntil = m.ReceivedAt.Add(loginKept)
+	generation := v.connection.Generation
+	if o.refreshToken.IsEmpty() {
+		m.Response = &pending.Response{
+			Login: login, Generation: generation, Code: o.code, Verifier: o.verifier, RedirectURL: o.redirectURL,
+		}
+	} else {
+		m.Import = &pending.Import{Login: login, Generation: generation, RefreshToken: o.refreshToken}
+	}
+	return h.send(ctx, m, string(v.connection.UID), login)
+}
+
+// outcome judges how a login ended: true: its token works; false: that is not known yet.
+func outcome(c *v1alpha1.OAuthConnection, login string) (bool, error) {
+	name := client.ObjectKeyFromObject(c)
+	last := c.Status.LastAuthorization
+	switch {
+	case last != nil && last.ID == login:
+	case c.DeletionTimestamp != nil:
+		return false, departing(name)
+	default:
+		return false, nil
+	}
+	switch last.Outcome {
+	case v1alpha1.AuthorizationFailed:
+		return false, because(refusalCode(last.Reason), last.Reason, "%s", text(last))
+	case v1alpha1.AuthorizationUnknown:
+		return false, because(problem.ProviderUnreachable, v1alpha1.ReasonExchangeOutcomeUnknown, "%s", text(last))
+	case v1alpha1.AuthorizationSucceeded:
+	}
+	if c.Status.Phase == v1alpha1.ConnectionInactive || c.Status.Phase == v1alpha1.ConnectionDeleted {
+		p := because(problem.ConnectionInactive, ready(c).Reason, "the connection %s was authorized with this before, and the grant has "+
+			"ended since: bring another code or refresh token", name)
+		p.AuthorizationURL = c.Status.AuthorizationURL
+		return false, p
+	}
+	return usable(c), nil
+}
+
+func text(last *v1alpha1.LastAuthorization) string {
+	if last.Message != "" {
+		return last.Message
+	}
+	return "the authorization came to nothing: " + last.Reason
+}
+
+// refusalCode tells a provider's refusal from what is wrong here.
+func refusalCode(reason string) problem.Code {
+	switch reason {
+	case v1alpha1.ReasonAccountMismatch:
+		return problem.AccountMismatch
+	case v1alpha1.ReasonInvalidClient, v1alpha1.ReasonUnauthorizedClient, v1alpha1.ReasonSuspended, v1alpha1.ReasonDeleting,
+		v1alpha1.ReasonNotAllowed, v1alpha1.ReasonInvalidInputs, v1alpha1.ReasonInvalidConfiguration, v1alpha1.ReasonSecretNotFound,
+		v1alpha1.ReasonApplicationNotFound, v1alpha1.ReasonApplicationNotReady, v1alpha1.ReasonApplicationDeleted,
+		v1alpha1.ReasonConnectionChanged, v1alpha1.ReasonServiceAccountNotAllowed, v1alpha1.ReasonDiscoveryFailed,
+		v1alpha1.ReasonCABundleInvalid, v1alpha1.ReasonNoGateway:
+		return problem.ConnectionNotReady
+	case v1alpha1.ReasonProviderUnavailable, v1alpha1.ReasonAuthorizationExpired:
+		return problem.ProviderUnreachable
+	}
+	return problem.AuthorizationRefused
+}
