@@ -4,6 +4,7 @@ package pending_test
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -40,10 +41,31 @@ func hint() pending.Message {
 	}
 }
 
+// callers are the messages of the API.
+func callers() map[string]pending.Message {
+	all := map[string]pending.Message{}
+	for name, fill := range map[string]func(*pending.Message){
+		"renewal":      func(m *pending.Message) { m.Renewal = &pending.Renewal{TokenHash: "hash"} },
+		"verification": func(m *pending.Message) { m.Renewal = &pending.Renewal{TokenHash: "hash", Verify: true} },
+		"import": func(m *pending.Message) {
+			m.Import = &pending.Import{Login: "login-1", Generation: 2, RefreshToken: sensitive.New("SECRET-refresh")}
+		},
+		"invitation": func(m *pending.Message) { m.Invitation = &pending.Invitation{} },
+	} {
+		m := response()
+		m.Response = nil
+		fill(&m)
+		all[name] = m
+	}
+	return all
+}
+
 func TestRoundTrip(t *testing.T) {
 	denied := response()
 	denied.Response = &pending.Response{Login: "login-1", Generation: 3, Reason: v1alpha1.ReasonAccessDenied, Message: "no"}
-	for name, want := range map[string]pending.Message{"code": response(), "denied": denied, "hint": hint()} {
+	all := callers()
+	maps.Copy(all, map[string]pending.Message{"code": response(), "denied": denied, "hint": hint()})
+	for name, want := range all {
 		t.Run(name, func(t *testing.T) {
 			secret, err := pending.Encode("operator", pending.Name(want.Kind(), "x"), want)
 			if err != nil {
@@ -66,6 +88,48 @@ func TestRoundTrip(t *testing.T) {
 				t.Error("an emptied message is read")
 			}
 		})
+	}
+}
+
+func TestEncodeRefusesOfCallers(t *testing.T) {
+	for name, change := range map[string]func(map[string]pending.Message) pending.Message{
+		"a renewal of nothing": func(all map[string]pending.Message) pending.Message {
+			m := all["renewal"]
+			m.Renewal.TokenHash = ""
+			return m
+		},
+		"a renewal of nobody": func(all map[string]pending.Message) pending.Message {
+			m := all["renewal"]
+			m.ConnectionUID = ""
+			return m
+		},
+		"an import of nothing": func(all map[string]pending.Message) pending.Message {
+			m := all["import"]
+			m.Import.RefreshToken = sensitive.String{}
+			return m
+		},
+		"an import without login": func(all map[string]pending.Message) pending.Message {
+			m := all["import"]
+			m.Import.Login = ""
+			return m
+		},
+		"an invitation of nobody": func(all map[string]pending.Message) pending.Message {
+			m := all["invitation"]
+			m.ConnectionUID = ""
+			return m
+		},
+		"two at once": func(all map[string]pending.Message) pending.Message {
+			m := all["invitation"]
+			m.Renewal = all["renewal"].Renewal
+			return m
+		},
+	} {
+		m := change(callers())
+		if _, err := pending.Encode("operator", "pending-x", m); err == nil {
+			t.Errorf("%s: it is written", name)
+		} else if strings.Contains(err.Error(), "SECRET") {
+			t.Errorf("%s: the error shows what is secret", name)
+		}
 	}
 }
 
