@@ -67,6 +67,7 @@ type Metrics struct {
 	proxiedDurations *prometheus.HistogramVec
 	refreshes        *prometheus.CounterVec
 	retries          *prometheus.CounterVec
+	breakers         *breakers
 }
 
 // New makes the metrics, with those of the Go runtime and the process.
@@ -97,6 +98,10 @@ func New() *Metrics {
 			"Requests that waited until their access token was renewed, by application and what became of it.", labelNamespace, labelApplication, "result"),
 		retries: counter("retries_total", "Requests that were sent to a provider again, by application.", labelNamespace, labelApplication),
 	}
+	m.breakers = newBreakers(prometheus.GaugeOpts{
+		Namespace: namespace, Subsystem: subsystem, Name: "breakers",
+		Help: "Hosts of providers that did not answer, by application: left alone (Open), or tried again (HalfOpen).",
+	})
 	for _, route := range Routes() {
 		m.routes[route] = true
 		m.inFlight.WithLabelValues(string(route))
@@ -106,7 +111,7 @@ func New() *Metrics {
 	} {
 		m.methods[method] = true
 	}
-	m.registry.MustRegister(m.durations, m.inFlight, m.proxied, m.proxiedDurations, m.refreshes, m.retries,
+	m.registry.MustRegister(m.durations, m.inFlight, m.proxied, m.proxiedDurations, m.refreshes, m.retries, m.breakers.gauge,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -181,6 +186,7 @@ func (m *Metrics) Forget(application types.NamespacedName) {
 	}{m.proxied, m.proxiedDurations, m.refreshes, m.retries} {
 		family.DeletePartialMatch(labels)
 	}
+	m.breakers.forget(application)
 }
 
 // known tells whether a code is one of package problem's: only Internal shares its status with those that are not.
