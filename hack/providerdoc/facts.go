@@ -209,6 +209,35 @@ func webhook(spec *v1alpha1.OAuthApplicationSpec) string {
 	return text
 }
 
+// apiLimits says what bounds requests to the API; empty when only the defaults do.
+func apiLimits(spec *v1alpha1.OAuthApplicationSpec) string {
+	limits := spec.APILimits
+	if limits == nil {
+		return ""
+	}
+	var facts []string
+	add := func(format string, arguments ...any) { facts = append(facts, fmt.Sprintf(format, arguments...)) }
+	if limits.RequestsPerSecond != nil {
+		add("%s requests a second", limits.RequestsPerSecond)
+	}
+	if limits.MaxConcurrent != 0 {
+		add("%d requests at once", limits.MaxConcurrent)
+	}
+	if of := limits.Connection; of != nil && of.RequestsPerSecond != nil {
+		add("%s requests a second of each connection", of.RequestsPerSecond)
+	}
+	if of := limits.Connection; of != nil && of.MaxConcurrent != 0 {
+		add("%d requests at once of each connection", of.MaxConcurrent)
+	}
+	if limits.RemainingHeader != "" {
+		add("what remains is read from %s", code(limits.RemainingHeader))
+	}
+	if limits.ResetHeader != "" {
+		add("when there will be more, from %s", code(limits.ResetHeader))
+	}
+	return strings.Join(facts, "; ")
+}
+
 func captured(spec *v1alpha1.OAuthApplicationSpec) []string {
 	var names []string
 	if spec.Callback != nil {

@@ -84,6 +84,9 @@ func (d *document) preset(p *provider.Preset) {
 	if spec.APIBaseURL != "" {
 		d.line("- API: `%s`", spec.APIBaseURL)
 	}
+	if bounds := apiLimits(spec); bounds != "" {
+		d.line("- API limits: %s", bounds)
+	}
 	d.sentences("Notes", p.Notes)
 	d.sentences("Not certain", p.Doubts)
 }

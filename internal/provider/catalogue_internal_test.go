@@ -71,6 +71,7 @@ revocation: {parameters: [{name: token, value: "{token}"}], tokens: [RefreshToke
 inputs:
 - {name: tenant, description: The tenant, pattern: "[a-z]+", prefix: https://}
 statusCheck: {type: Probe, interval: 1h, probe: {path: /me, inactiveStatuses: [401, 403]}}
+apiLimits: {requestsPerSecond: "10", connection: {maxConcurrent: 8}, remainingHeader: X-Remaining, resetHeader: X-Reset}
 `
 	for name, test := range map[string]struct{ reason, spec, want string }{
 		"Nothing": {
@@ -86,6 +87,16 @@ statusCheck: {type: Probe, interval: 1h, probe: {path: /me, inactiveStatuses: [4
 				"displayName: The preset", "displayName: Mine",
 				"client: {authentication: ClientSecretBasic", "client: {id: x, secretRef: {name: s}, authentication: ClientSecretPost",
 				"tokenURL: https://a.", "tokenURL: https://b.", "pkce: Disabled", "pkce: S256", "interval: 1h", "interval: 5m",
+			).Replace(preset),
+		},
+		"APILimits": {
+			reason: "limits are merged one by one, also those of a connection; a quantity is one value",
+			spec: `{provider: p, client: {id: x, secretRef: {name: s}},
+				apiLimits: {requestsPerSecond: 500m, maxConcurrent: 2, connection: {requestsPerSecond: 1}, resetHeader: X-Other}}`,
+			want: strings.NewReplacer(
+				"client: {", "client: {id: x, secretRef: {name: s}, ",
+				`requestsPerSecond: "10", connection: {maxConcurrent: 8}`, "requestsPerSecond: 500m, maxConcurrent: 2, connection: {requestsPerSecond: 1, maxConcurrent: 8}",
+				"X-Reset", "X-Other",
 			).Replace(preset),
 		},
 		"Maps": {

@@ -101,6 +101,55 @@ func TestValidate(t *testing.T) {
 			},
 			want: "limits.requestsPerSecond",
 		},
+		"APILimits": {
+			reason: "all that can be said",
+			change: func(s *v1alpha1.OAuthApplicationSpec) {
+				s.APILimits = &v1alpha1.APILimits{
+					RequestsPerSecond: new(resource.MustParse("500m")), MaxConcurrent: 1,
+					Connection:      &v1alpha1.ConnectionAPILimits{RequestsPerSecond: new(resource.MustParse("1")), MaxConcurrent: 1},
+					RemainingHeader: "X-RateLimit-Remaining", ResetHeader: "x-ratelimit-reset",
+				}
+			},
+		},
+		"APIRate": {
+			reason: "no request ever is not a limit",
+			change: func(s *v1alpha1.OAuthApplicationSpec) {
+				s.APILimits = &v1alpha1.APILimits{RequestsPerSecond: new(resource.MustParse("0"))}
+			},
+			want: "apiLimits.requestsPerSecond",
+		},
+		"APIRateOfConnections": {
+			reason: "neither is it for a connection",
+			change: func(s *v1alpha1.OAuthApplicationSpec) {
+				s.APILimits = &v1alpha1.APILimits{Connection: &v1alpha1.ConnectionAPILimits{RequestsPerSecond: new(resource.MustParse("-1"))}}
+			},
+			want: "apiLimits.connection.requestsPerSecond",
+		},
+		"RemainingWithoutReset": {
+			reason: "what remains is of no use without the time when there will be more",
+			change: func(s *v1alpha1.OAuthApplicationSpec) {
+				s.APILimits = &v1alpha1.APILimits{RemainingHeader: "X-RateLimit-Remaining"}
+			},
+			want: "apiLimits.resetHeader",
+		},
+		"ResetWithoutRemaining": {
+			reason: "the time alone counts for answers with status 429",
+			change: func(s *v1alpha1.OAuthApplicationSpec) {
+				s.APILimits = &v1alpha1.APILimits{ResetHeader: "X-RateLimit-Reset"}
+			},
+		},
+		"NoNameOfAHeader": {
+			reason: "a header that cannot be",
+			change: func(s *v1alpha1.OAuthApplicationSpec) { s.APILimits = &v1alpha1.APILimits{ResetHeader: "X Reset"} },
+			want:   "apiLimits.resetHeader",
+		},
+		"NoNameOfTheOtherHeader": {
+			reason: "the other one",
+			change: func(s *v1alpha1.OAuthApplicationSpec) {
+				s.APILimits = &v1alpha1.APILimits{RemainingHeader: "X-Remaining:", ResetHeader: "X-Reset"}
+			},
+			want: "apiLimits.remainingHeader",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

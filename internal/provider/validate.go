@@ -25,7 +25,7 @@ func Validate(spec *v1alpha1.OAuthApplicationSpec, rules Rules) error {
 		return err
 	}
 	for _, check := range []func(*v1alpha1.OAuthApplicationSpec, definitions, Rules) error{
-		checkInputs, checkIssuer, checkStatus, checkURLs, checkTexts, checkShapes, checkClient, checkWebhook, checkUse,
+		checkInputs, checkIssuer, checkStatus, checkURLs, checkTexts, checkShapes, checkClient, checkWebhook, checkUse, checkAPILimits,
 	} {
 		if err := check(spec, defined, rules); err != nil {
 			return err
@@ -295,8 +295,8 @@ func checkUse(spec *v1alpha1.OAuthApplicationSpec, _ definitions, _ Rules) error
 			return &FieldError{Field: "allowedNamespaces.selector", Message: err.Error()}
 		}
 	}
-	if limits := spec.Limits; limits != nil && limits.RequestsPerSecond != nil && limits.RequestsPerSecond.AsApproximateFloat64() <= 0 {
-		return &FieldError{Field: "limits.requestsPerSecond", Message: "it must be greater than 0; leave it out for no limit"}
+	if spec.Limits == nil {
+		return nil
 	}
-	return nil
+	return checkRate("limits.requestsPerSecond", spec.Limits.RequestsPerSecond)
 }

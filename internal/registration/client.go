@@ -170,7 +170,7 @@ func (c *Client) asRequested() *v1alpha1.OAuthApplicationSpec {
 	spec.Client.ID, spec.Client.IDSecretRef, spec.Client.SecretRef, spec.CABundle = "", nil, nil, nil
 	spec.RedirectURL = ""
 	spec.AllowedNamespaces, spec.AllowedGrantTypes, spec.AllowedHosts = nil, nil, nil
-	spec.Limits, spec.StatusCheck, spec.Webhook = nil, nil, nil
+	spec.Limits, spec.APILimits, spec.StatusCheck, spec.Webhook = nil, nil, nil, nil
 	return &spec
 }
 

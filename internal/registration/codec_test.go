@@ -302,6 +302,9 @@ func TestFingerprint(t *testing.T) {
 		"SecretRef":   {change: spec(func(s *v1alpha1.OAuthApplicationSpec) { s.Client.SecretRef = nil }), same: true},
 		"Permission":  {change: spec(func(s *v1alpha1.OAuthApplicationSpec) { s.AllowedNamespaces = &v1alpha1.AllowedNamespaces{} }), same: true},
 		"Limits":      {change: spec(func(s *v1alpha1.OAuthApplicationSpec) { s.Limits = &v1alpha1.Limits{MaxConcurrent: 1} }), same: true},
+		"APILimits": {change: spec(func(s *v1alpha1.OAuthApplicationSpec) {
+			s.APILimits = &v1alpha1.APILimits{MaxConcurrent: 1, ResetHeader: "X-Reset"}
+		}), same: true},
 		"StatusCheck": {change: spec(func(s *v1alpha1.OAuthApplicationSpec) { s.StatusCheck = nil }), same: true},
 		"WebhookSecret": {change: func(c *Client) {
 			c.Webhook = &Webhook{From: c.Webhook.From, Secret: sensitive.New("x")}

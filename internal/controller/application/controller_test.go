@@ -564,6 +564,18 @@ func TestTheAPIServerRefusesWhatCannotWork(t *testing.T) {
 			change: func(s *v1alpha1.OAuthApplicationSpec) { s.Limits = &v1alpha1.Limits{MaxConcurrent: 1000} },
 			want:   []string{"spec.limits.maxConcurrent", "256"},
 		},
+		"NoAPIRequests": {
+			reason: "neither to the API",
+			change: func(s *v1alpha1.OAuthApplicationSpec) {
+				s.APILimits = &v1alpha1.APILimits{Connection: &v1alpha1.ConnectionAPILimits{RequestsPerSecond: quantity("0")}}
+			},
+			want: []string{"spec.apiLimits.connection.requestsPerSecond", "greater than 0"},
+		},
+		"NoHeader": {
+			reason: "a header that cannot be",
+			change: func(s *v1alpha1.OAuthApplicationSpec) { s.APILimits = &v1alpha1.APILimits{ResetHeader: "X Reset"} },
+			want:   []string{"spec.apiLimits.resetHeader"},
+		},
 		"TwoCAs": {
 			reason: "one of the two sources",
 			change: func(s *v1alpha1.OAuthApplicationSpec) {
