@@ -15,6 +15,8 @@ import (
 const (
 	// renewFor is how long it is waited for another token.
 	renewFor = 30 * time.Second
+	// lookEvery is how often it is looked without a sign: a status that says the same as before is not written again.
+	lookEvery = 5 * time.Second
 	// hinderedFor is when another attempt is worth it after one that could not be made.
 	hinderedFor = 30 * time.Second
 )
@@ -71,6 +73,8 @@ type renewal struct {
 func (s *Source) renew(ctx context.Context, c *v1alpha1.OAuthConnection, old *Credential, cause Cause) (*Credential, error) {
 	deadline := s.Clock.NewTimer(renewFor)
 	defer deadline.Stop()
+	looks := s.Clock.NewTicker(lookEvery)
+	defer looks.Stop()
 	changes, release := s.Directory.Subscribe(c.UID) // Before the first look: no change is missed.
 	defer release()
 	r := &renewal{Source: s, connection: c, old: old, cause: cause}
@@ -85,6 +89,7 @@ func (s *Source) renew(ctx context.Context, c *v1alpha1.OAuthConnection, old *Cr
 		late := false
 		select {
 		case <-changes:
+		case <-looks.C():
 		case <-deadline.C():
 			late = true
 		}
