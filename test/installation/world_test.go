@@ -52,6 +52,16 @@ func gateway(t *testing.T, namespace string) client.WithWatch {
 	return newClient(t, config)
 }
 
+// api returns a client with the permissions of an API process whose operator has a namespace.
+func api(t *testing.T, namespace string) client.WithWatch {
+	t.Helper()
+	config, err := plane.API(t.Context(), namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newClient(t, config)
+}
+
 // newClient retries nothing and is not slowed down.
 func newClient(t *testing.T, config *rest.Config) client.WithWatch {
 	t.Helper()
