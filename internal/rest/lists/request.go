@@ -51,8 +51,7 @@ type asked struct {
 	limit       int
 }
 
-// read reads the parameters; those that it does not know are ignored, and so are those without a value. Errors name the
-// parameter, and do not repeat what was sent.
+// read reads the parameters; those that it does not know are ignored. Errors name the parameter, and do not repeat what was sent.
 func (known request) read(r *http.Request, statuses []string) (asked, error) {
 	read := asked{statuses: statuses, limit: MaxLimit}
 	query, err := url.ParseQuery(r.URL.RawQuery)
@@ -60,11 +59,11 @@ func (known request) read(r *http.Request, statuses []string) (asked, error) {
 		return read, problem.New(problem.InvalidRequest, "the query is not encoded as a URL's has to be")
 	}
 	for _, parameter := range []string{ParameterStatus, ParameterApplication, ParameterCursor, ParameterLimit} {
-		if parameter != ParameterStatus && len(query[parameter]) > 1 {
-			return read, problem.New(problem.InvalidRequest, "%s is given more than once", parameter)
+		if err := once(query, parameter); err != nil {
+			return read, err
 		}
 	}
-	if given := query[ParameterStatus]; strings.Join(given, "") != "" {
+	if given := query[ParameterStatus]; given != nil {
 		if read.statuses, err = known.readStatuses(given); err != nil {
 			return read, err
 		}
@@ -76,7 +75,7 @@ func (known request) read(r *http.Request, statuses []string) (asked, error) {
 	}
 	if given := query.Get(ParameterCursor); given != "" {
 		if read.after, err = directory.ParseCursor(given); err != nil {
-			return read, problem.New(problem.InvalidRequest, "%s has to be the next_cursor of an earlier answer", ParameterCursor).Because(err)
+			return read, problem.New(problem.InvalidRequest, "%s has to be the next_cursor of an earlier answer", ParameterCursor)
 		}
 	}
 	if known.byApplication {
@@ -85,6 +84,19 @@ func (known request) read(r *http.Request, statuses []string) (asked, error) {
 		}
 	}
 	return read, nil
+}
+
+// once refuses what could be meant in two ways: a parameter with two values, and one with none. Whoever sends an empty cursor
+// after the last page would begin again, and an empty application would be all of them.
+func once(query url.Values, parameter string) error {
+	switch given := query[parameter]; {
+	case given != nil && strings.Join(given, "") == "":
+		return problem.New(problem.InvalidRequest, "%s has no value; leave it out or give one", parameter)
+	case len(given) > 1 && parameter != ParameterStatus:
+		return problem.New(problem.InvalidRequest, "%s is given more than once", parameter)
+	default:
+		return nil
+	}
 }
 
 func (known request) readStatuses(given []string) ([]string, error) {

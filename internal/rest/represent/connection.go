@@ -46,7 +46,7 @@ type Connection struct {
 	// RefreshTokenExpiresAt is when the refresh token ends.
 	RefreshTokenExpiresAt *time.Time `json:"refresh_token_expires_at" description:"When it ends; null: never, or not known."`
 	// RefreshAuthorizationURL is where a person authorizes it again.
-	RefreshAuthorizationURL *string `json:"refresh_authorization_url" format:"uri" description:"Where to authorize it again, or null."`
+	RefreshAuthorizationURL *string `json:"refresh_authorization_url" format:"uri" description:"Where to authorize anew, or null."`
 
 	// Namespace and Name are the object's.
 	Namespace string `json:"namespace" description:"Namespace of the object."`
