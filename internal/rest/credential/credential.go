@@ -85,7 +85,7 @@ type Creator interface {
 	Create(ctx context.Context, secret *corev1.Secret) error
 }
 
-// Options of a Source. All but CacheSize are needed.
+// Options of a Source. All but Renewed and CacheSize are needed.
 type Options struct {
 	Directory Directory
 	// Live gets Secrets of Namespace from the API server.
@@ -95,6 +95,8 @@ type Options struct {
 	Namespace string
 	Clock     clock.WithTicker
 	Log       logr.Logger
+	// Renewed is told of each caller that waited for another token, with the error of Renew; nil: nobody is.
+	Renewed func(c *v1alpha1.OAuthConnection, err error)
 	// CacheSize bounds of how many connections what was read is kept; 0: 10,000.
 	CacheSize int
 }

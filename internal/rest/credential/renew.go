@@ -28,6 +28,15 @@ const (
 // The error is ErrNotRenewable or ErrTooSoon, with a rejected token alone, or a *problem.Error: RefreshFailed where it was tried
 // in vain, ConnectionInactive where nothing is left to get another token with, RefreshTimeout, and those of Get.
 func (s *Source) Renew(ctx context.Context, c *v1alpha1.OAuthConnection, old *Credential, cause Cause) (*Credential, error) {
+	renewed, err := s.awaited(ctx, c, old, cause)
+	if s.Renewed != nil {
+		s.Renewed(c, err)
+	}
+	return renewed, err
+}
+
+// awaited waits for another token, together with all others who do.
+func (s *Source) awaited(ctx context.Context, c *v1alpha1.OAuthConnection, old *Credential, cause Cause) (*Credential, error) {
 	if old.expired(s.Clock.Now()) {
 		cause = Expired
 	}
