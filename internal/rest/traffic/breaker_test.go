@@ -68,6 +68,20 @@ func TestBreakerOpens(t *testing.T) {
 	})
 }
 
+// TestDeadProvidersKeepNobodyWaiting: whoever would be refused in the end is refused at once.
+func TestDeadProvidersKeepNobodyWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, one := traffic.New(traffic.Options{}), narrow(false, traffic.Limit{MaxConcurrent: 1})
+		entered(t, g, keyOf("a"), one)
+		die(t, g, keyOf("b"))
+		a := enter(t.Context(), g, keyOf("a"), one)
+		refused(t, a, problem.ProviderUnavailable, traffic.DefaultBreakerPause)
+		if a.waited != 0 {
+			t.Errorf("it waited %s", a.waited)
+		}
+	})
+}
+
 // TestFailuresInARow: an answer begins the count anew, what is neutral leaves it alone.
 func TestFailuresInARow(t *testing.T) {
 	for name, row := range map[string]struct {
@@ -166,13 +180,18 @@ func TestRefusedProbeHoldsNothing(t *testing.T) {
 func TestForgottenBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, states := watched(traffic.Options{MaxBreakers: 2})
-		slow := entered(t, g, keyOf("a"), wide())
 		die(t, g, keyOf("a"))
+		var slow []attempt // They end when their breaker is forgotten.
+		for range traffic.DefaultBreakerFailures {
+			slow = append(slow, entered(t, g, traffic.Key{Application: "application", Connection: "a", Host: "slow.example.com"}, wide()))
+		}
 		for i := range 2 {
 			entered(t, g, traffic.Key{Application: "application", Connection: "a", Host: fmt.Sprint(i)}, wide()).leave(traffic.Answered)
 		}
 		entered(t, g, keyOf("a"), wide()).leave(traffic.Answered)
-		slow.leave(traffic.Dead)
+		for _, one := range slow {
+			one.leave(traffic.Dead)
+		}
 		if want := []string{"application " + host + " Open", "application " + host + " Closed"}; !slices.Equal(*states, want) {
 			t.Errorf("states %q, want %q", *states, want)
 		}

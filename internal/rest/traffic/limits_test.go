@@ -242,6 +242,50 @@ func TestRateOfThoseThatStay(t *testing.T) {
 	})
 }
 
+// TestRefusedByRateHoldsNothing: what the rate refuses takes neither a place nor a token with it.
+func TestRefusedByRateHoldsNothing(t *testing.T) {
+	eachLevel(t, func(t *testing.T, limits func(traffic.Limit) traffic.Limits) {
+		g, rate := traffic.New(traffic.Options{}), limits(traffic.Limit{RequestsPerSecond: 0.05, MaxConcurrent: 1})
+		entered(t, g, keyOf("a"), rate).leave(traffic.Answered)
+		for range 3 {
+			refused(t, enter(t.Context(), g, keyOf("a"), rate), problem.RateLimited, 20*time.Second)
+		}
+		time.Sleep(20 * time.Second) //nolint:forbidigo // the time of synctest
+		if a := entered(t, g, keyOf("a"), rate); a.waited != 0 {
+			t.Errorf("waited %s", a.waited)
+		}
+	})
+}
+
+// TestRateFallsWhileOthersWait: a request whose turn comes under a lower rate may be too late; it takes no token with it.
+func TestRateFallsWhileOthersWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := traffic.New(traffic.Options{})
+		of := func(perSecond float64) traffic.Limits {
+			return narrow(false, traffic.Limit{RequestsPerSecond: perSecond, MaxConcurrent: 100})
+		}
+		entered(t, g, keyOf("a"), of(1))
+		first, second := begin(t.Context(), g, keyOf("a"), of(1)), begin(t.Context(), g, keyOf("a"), of(1))
+		refused(t, enter(t.Context(), g, keyOf("a"), of(0.1)), problem.RateLimited, 30*time.Second)
+		if a := <-first; a.err != nil || !near(a.waited, time.Second) {
+			t.Errorf("the one that had its token: %v after %s", a.err, a.waited)
+		}
+		a := <-second
+		if p, ok := errors.AsType[*problem.Error](a.err); !ok || p.Code != problem.RateLimited || !near(a.waited, time.Second) {
+			t.Errorf("the next one: %v after %s", a.err, a.waited)
+		}
+		begun := time.Now()
+		third := enter(t.Context(), g, keyOf("a"), of(0.1))
+		if p, ok := errors.AsType[*problem.Error](third.err); ok {
+			time.Sleep(p.RetryAfter) //nolint:forbidigo // the time of synctest
+			entered(t, g, keyOf("a"), of(0.1))
+		}
+		if took := time.Since(begun); took > 20*time.Second {
+			t.Errorf("it took %s, as if the one that was refused had had a token", took)
+		}
+	})
+}
+
 // TestRateIsRemembered: a connection whose requests have all ended does not get another burst.
 func TestRateIsRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
