@@ -54,13 +54,6 @@ func uids(all []*v1alpha1.OAuthConnection) string {
 	return strings.Join(made, " ")
 }
 
-func uidOf(c *v1alpha1.OAuthConnection) string {
-	if c == nil {
-		return ""
-	}
-	return string(c.UID)
-}
-
 func named(namespace, name string) types.NamespacedName {
 	return types.NamespacedName{Namespace: namespace, Name: name}
 }
