@@ -37,7 +37,7 @@ type ConnectRequest struct {
 	// Shared is true for the connection of all; default: the caller's own.
 	Shared bool `json:"shared,omitempty" default:"false" description:"true: the connection of all; otherwise the caller's own."`
 	// DisplayName of the connection.
-	DisplayName *string `json:"displayName,omitempty" maxLength:"256" description:"The label of the connection."`
+	DisplayName *string `json:"displayName,omitempty" nullable:"false" maxLength:"256" description:"The label of the connection."`
 	// Scopes to ask for, in place of the application's.
 	Scopes []string `json:"scopes,omitempty" maxItems:"100" description:"The scopes of the connection, in place of the application's."`
 	// Inputs are the values that the application asks for, by name.

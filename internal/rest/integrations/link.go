@@ -32,10 +32,10 @@ const (
 // invitationKept is how long the name of a request for a link is taken: asking again within that is the same request.
 const invitationKept = time.Minute
 
-// Link is the body of the answer to GET connect; its Location says the same.
-type Link struct {
+// AuthorizationLink is the body of the answer to GET connect; its Location says the same.
+type AuthorizationLink struct {
 	// AuthorizationURL is where a person goes to authorize.
-	AuthorizationURL string `json:"authorizationUrl" required:"true" format:"uri" description:"Where a person goes to authorize: the page of the gateway that leads to the provider."`
+	AuthorizationURL string `json:"authorizationUrl" format:"uri" description:"Where a person goes to authorize: the page of the gateway that leads to the provider."`
 }
 
 // Invite answers GET /api/integrations/{id}/connect: 302 to the gateway's page for the caller's connection, or the shared one,
@@ -59,7 +59,7 @@ func (h *Handler) Invite(w http.ResponseWriter, r *http.Request) error {
 		header := w.Header()
 		header.Set("Location", link)
 		header.Set("Referrer-Policy", "no-referrer")
-		write(w, http.StatusFound, Link{AuthorizationURL: link})
+		write(w, http.StatusFound, AuthorizationLink{AuthorizationURL: link})
 		return nil
 	})
 }
