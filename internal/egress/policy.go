@@ -115,3 +115,7 @@ func endsInNumber(host string) bool {
 	digits, isHex := strings.CutPrefix(last, "0x")
 	return isHex && strings.Trim(digits, "0123456789abcdef") == ""
 }
+
+// CanonicalHost gives a host name, or an address without brackets, the spelling in which the guard compares them: lower case,
+// ASCII (as net/http sends it), without the final dot. The error is about names that IDNA does not allow.
+func CanonicalHost(host string) (string, error) { return canonicalHost(host) }

@@ -32,7 +32,7 @@ type Trust struct {
 // TransportPool keeps one guarded transport for each Trust, up to a number of them; beyond it the one that was used longest
 // ago is dropped, and made anew when it is needed. Safe for concurrent use.
 type TransportPool struct {
-	guard *Guard
+	build func(rootCAs *x509.CertPool, certificates ...tls.Certificate) *http.Transport
 	mu    sync.Mutex // held from looking up to adding, so that one Trust never gets two transports
 	cache *lru.Cache
 }
@@ -42,7 +42,14 @@ func NewTransportPool(guard *Guard, size int) *TransportPool {
 	if size <= 0 {
 		size = DefaultPoolSize
 	}
-	return &TransportPool{guard: guard, cache: lru.New(size)}
+	return &TransportPool{build: guard.Transport, cache: lru.NewWithEvictionFunc(size, closeIdle)}
+}
+
+// closeIdle ends the connections that a dropped transport keeps; those in use end with their requests.
+func closeIdle(_ lru.Key, dropped any) {
+	if transport, ok := dropped.(*http.Transport); ok {
+		transport.CloseIdleConnections()
+	}
 }
 
 // Fingerprint identifies a CA bundle: the hexadecimal SHA-256 of its bytes, empty for none (the system's roots).
@@ -90,7 +97,7 @@ func (p *TransportPool) For(trust Trust) (http.RoundTripper, error) {
 		}
 		certificates = append(certificates, certificate)
 	}
-	transport := p.guard.Transport(roots, certificates...)
+	transport := p.build(roots, certificates...)
 	p.cache.Add(key, transport)
 	return transport, nil
 }
