@@ -2,7 +2,7 @@
 
 // Package access is who may see and do what: all of the API's rules in one place. Kubernetes' roles decide, and ownership: a
 // connection belongs to the user that its spec.owner names. Answers tell nobody what exists who may not know it: whatever is
-// refused is answered as if it were not there, to the byte, and costs as many questions. Errors are *problem.Error:
+// refused is answered to the byte as if it were not there. Errors are *problem.Error:
 //
 //   - Somebody names a thing by its UID or the provider's id: NotFound, unless they may see it.
 //   - Somebody names a thing {namespace}.{name}: Forbidden, whether or not it exists. Only those who may get that name, or list

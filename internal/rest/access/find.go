@@ -112,15 +112,13 @@ func (a *Access) find(
 func (a *Access) byOpaque(
 	ctx context.Context, c caller.Caller, rights []right, id string, counts func(*v1alpha1.OAuthConnection) bool,
 ) (*v1alpha1.OAuthConnection, error) {
-	var candidates []*v1alpha1.OAuthConnection
-	if found := a.directory.Connection(types.UID(id)); found != nil {
-		candidates = append(candidates, found)
+	candidates := slices.Collect(filter(a.directory.WithProviderID(id), counts))
+	if len(candidates) > maxAsked {
+		candidates = nil // It says nothing about one connection.
 	}
-	withID := slices.Collect(filter(a.directory.WithProviderID(id), counts))
-	if len(withID) > maxAsked {
-		withID = nil // It says nothing about one connection.
+	if found := a.directory.Connection(types.UID(id)); found != nil && counts(found) {
+		candidates = slices.Insert(candidates, 0, found)
 	}
-	candidates = slices.Collect(filter(append(candidates, withID...), counts))
 	visible, err := a.see(ctx, c, rights, candidates, types.NamespacedName{Name: id})
 	if err != nil || len(visible) == 0 {
 		return nil, orNothing(err)
@@ -138,8 +136,8 @@ func orNothing(err error) error {
 	return nothing()
 }
 
-// see returns those of some connections that the caller may see, in order. Without candidates it asks about a stand-in, so that
-// the time tells nothing either.
+// see returns those of some connections that the caller may see, in order. Without candidates it asks about a stand-in: the time
+// that an answer takes should not tell what the answer hides.
 func (a *Access) see(
 	ctx context.Context, c caller.Caller, rights []right, candidates []*v1alpha1.OAuthConnection, standIn types.NamespacedName,
 ) ([]*v1alpha1.OAuthConnection, error) {

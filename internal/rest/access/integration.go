@@ -57,7 +57,10 @@ func (a *Access) ConnectionFor(
 	if err != nil {
 		return nil, err
 	}
-	return connection, a.MayRequest(ctx, c, connection, method)
+	if err := a.MayRequest(ctx, c, connection, method); err != nil {
+		return nil, err
+	}
+	return connection, nil
 }
 
 func (a *Access) connectionOf(
@@ -80,7 +83,7 @@ func (a *Access) connectionOf(
 func (a *Access) usual(
 	ctx context.Context, c caller.Caller, i Integration, rights []right,
 ) (*v1alpha1.OAuthConnection, error) {
-	if c.GetName() != "" {
+	if c.Info != nil && c.GetName() != "" { // Without an owner they are the shared ones.
 		own, err := pick(a.directory.HeldAt(i.Name, c.GetName()))
 		if own != nil || err != nil {
 			return own, err

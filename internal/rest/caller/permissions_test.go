@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package caller_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	"k8s.io/apiserver/pkg/authentication/user"
+
+	"github.com/oauth-operator/oauth-operator/internal/rest/caller"
+	"github.com/oauth-operator/oauth-operator/internal/rest/problem"
+)
+
+func somebody() *user.DefaultInfo {
+	return &user.DefaultInfo{
+		Name: "jane", UID: "7", Groups: []string{"sales", "system:authenticated"},
+		Extra: map[string][]string{"example.com/shift": {"early", "late"}},
+	}
+}
+
+func proxyPOST() caller.Attributes {
+	return caller.Attributes{Verb: "create", Namespace: "billing", Name: "crm", Resource: "oauthconnections", Subresource: "proxy"}
+}
+
+func yes(authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
+	return authorizationv1.SubjectAccessReviewStatus{Allowed: true}
+}
+
+func no(authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
+	return authorizationv1.SubjectAccessReviewStatus{}
+}
+
+func TestQuestion(t *testing.T) {
+	t.Parallel()
+	c := &cluster{access: yes}
+	if may, err := c.permissions(t).May(t.Context(), caller.Caller{Info: somebody()}, proxyPOST()); err != nil || !may {
+		t.Fatal(may, err)
+	}
+	want := `{"resourceAttributes":{"namespace":"billing","verb":"create","group":"oauth-operator.io","version":"v1alpha1",` +
+		`"resource":"oauthconnections","subresource":"proxy","name":"crm"},"user":"jane","groups":["sales","system:authenticated"],` +
+		`"extra":{"example.com/shift":["early","late"]},"uid":"7"}`
+	got, err := json.Marshal(c.questions[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Errorf("asked\n%s, want\n%s", got, want)
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		status authorizationv1.SubjectAccessReviewStatus
+		may    bool
+	}{
+		"allowed":             {authorizationv1.SubjectAccessReviewStatus{Allowed: true}, true},
+		"no opinion":          {authorizationv1.SubjectAccessReviewStatus{}, false},
+		"denied":              {authorizationv1.SubjectAccessReviewStatus{Denied: true}, false},
+		"a role that is gone": {authorizationv1.SubjectAccessReviewStatus{EvaluationError: "role not found"}, false},
+		"allowed and a role that is gone": {
+			authorizationv1.SubjectAccessReviewStatus{Allowed: true, EvaluationError: "role not found"}, true,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := &cluster{access: func(authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
+				return test.status
+			}}
+			may, err := c.permissions(t).May(t.Context(), caller.Caller{Info: somebody()}, proxyPOST())
+			if err != nil || may != test.may {
+				t.Errorf("got %t, %v, want %t", may, err, test.may)
+			}
+		})
+	}
+}
+
+// TestContradiction has an API server that says yes and no: that is no yes.
+func TestContradiction(t *testing.T) {
+	t.Parallel()
+	c := &cluster{access: func(authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
+		return authorizationv1.SubjectAccessReviewStatus{Allowed: true, Denied: true}
+	}}
+	may, err := c.permissions(t).May(t.Context(), caller.Caller{Info: somebody()}, proxyPOST())
+	if may || err == nil {
+		t.Errorf("got %t, %v", may, err)
+	}
+}
+
+func TestNobodyMayNothing(t *testing.T) {
+	t.Parallel()
+	c := &cluster{access: yes}
+	p := c.permissions(t)
+	for _, nobody := range []caller.Caller{{}, caller.From(t.Context()), {Info: &user.DefaultInfo{Groups: []string{"system:masters"}}}} {
+		if may, err := p.May(t.Context(), nobody, proxyPOST()); may || err != nil {
+			t.Errorf("%v may: %t, %v", nobody, may, err)
+		}
+	}
+	if _, questions := c.asked(); questions != 0 {
+		t.Error("the API server was asked about nobody")
+	}
+}
+
+func TestAnswersAreRemembered(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		answer func(authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus
+		kept   time.Duration
+	}{
+		"yes": {yes, 10 * time.Second},
+		"no":  {no, 5 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := &cluster{access: test.answer}
+				p, began := c.permissions(t), time.Now()
+				for i, at := range []time.Duration{0, test.kept - time.Second, test.kept + time.Second} {
+					<-time.After(time.Until(began.Add(at)))
+					if may, err := p.May(t.Context(), caller.Caller{Info: somebody()}, proxyPOST()); err != nil || may != (name == "yes") {
+						t.Errorf("after %s: %t, %v", at, may, err)
+					}
+					if _, questions := c.asked(); questions != 1+i/2 {
+						t.Errorf("after %s: asked %d times", at, questions)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestQuestionsAreNotMixedUp changes one thing at a time: an answer holds for exactly what was asked.
+func TestQuestionsAreNotMixedUp(t *testing.T) {
+	t.Parallel()
+	c := &cluster{access: yes}
+	p := c.permissions(t)
+	if may, err := p.May(t.Context(), caller.Caller{Info: somebody()}, proxyPOST()); err != nil || !may {
+		t.Fatal(may, err)
+	}
+	c.access = no
+	for name, change := range map[string]func(*user.DefaultInfo, *caller.Attributes){
+		"user":         func(u *user.DefaultInfo, _ *caller.Attributes) { u.Name = "joe" },
+		"UID":          func(u *user.DefaultInfo, _ *caller.Attributes) { u.UID = "8" },
+		"groups":       func(u *user.DefaultInfo, _ *caller.Attributes) { u.Groups = u.Groups[1:] },
+		"no groups":    func(u *user.DefaultInfo, _ *caller.Attributes) { u.Groups = nil },
+		"joint groups": func(u *user.DefaultInfo, _ *caller.Attributes) { u.Groups = []string{"sales,system:authenticated"} },
+		"extra": func(u *user.DefaultInfo, _ *caller.Attributes) {
+			u.Extra = map[string][]string{"example.com/shift": {"early"}}
+		},
+		"no extra":    func(u *user.DefaultInfo, _ *caller.Attributes) { u.Extra = nil },
+		"verb":        func(_ *user.DefaultInfo, a *caller.Attributes) { a.Verb = "get" },
+		"namespace":   func(_ *user.DefaultInfo, a *caller.Attributes) { a.Namespace = "sales" },
+		"all":         func(_ *user.DefaultInfo, a *caller.Attributes) { a.Namespace = "" },
+		"name":        func(_ *user.DefaultInfo, a *caller.Attributes) { a.Name = "erp" },
+		"no name":     func(_ *user.DefaultInfo, a *caller.Attributes) { a.Name = "" },
+		"resource":    func(_ *user.DefaultInfo, a *caller.Attributes) { a.Resource = "oauthapplications" },
+		"subresource": func(_ *user.DefaultInfo, a *caller.Attributes) { a.Subresource = "" },
+	} {
+		who, what := somebody(), proxyPOST()
+		change(who, &what)
+		if may, err := p.May(t.Context(), caller.Caller{Info: who}, what); err != nil || may {
+			t.Errorf("another %s: %t, %v", name, may, err)
+		}
+	}
+	if may, err := p.May(t.Context(), caller.Caller{Info: somebody()}, proxyPOST()); err != nil || !may {
+		t.Error("the first answer is forgotten", err)
+	}
+}
+
+// TestBounded asks more than is remembered.
+func TestBounded(t *testing.T) {
+	t.Parallel()
+	c := &cluster{access: no}
+	p := c.permissions(t)
+	ask := func(name string) {
+		if _, err := p.May(t.Context(), caller.Caller{Info: somebody()}, caller.Attributes{Verb: "get", Name: name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const room = 8192
+	ask("first")
+	for i := range room {
+		ask(strconv.Itoa(i))
+	}
+	ask("first")
+	if _, questions := c.asked(); questions != room+2 {
+		t.Errorf("asked %d times, want %d: the first answer had to make room", questions, room+2)
+	}
+}
+
+func TestQuestionsTogether(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &cluster{access: yes, hold: make(chan struct{})}
+		p := c.permissions(t)
+		leaving, leave := context.WithCancel(t.Context())
+		var first, all sync.WaitGroup
+		first.Go(func() {
+			if may, err := p.May(leaving, caller.Caller{Info: somebody()}, proxyPOST()); may || problem.Of(err).Code != problem.ClusterUnavailable {
+				t.Errorf("who left was told %t, %v", may, err)
+			}
+		})
+		synctest.Wait()
+		good := make([]bool, 64)
+		for i := range good {
+			all.Go(func() {
+				may, err := p.May(t.Context(), caller.Caller{Info: somebody()}, proxyPOST())
+				good[i] = may && err == nil
+			})
+		}
+		synctest.Wait()
+		leave()
+		first.Wait()
+		close(c.hold)
+		all.Wait()
+		if slices.Contains(good, false) {
+			t.Error("somebody was turned away")
+		}
+		if _, questions := c.asked(); questions != 1 {
+			t.Errorf("asked %d times", questions)
+		}
+	})
+}
+
+// TestNoAnswer wants neither yes nor no while the API server does not answer.
+func TestNoAnswer(t *testing.T) {
+	t.Parallel()
+	for name, outage := range outages(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := &cluster{access: yes, fails: outage.failure}
+				p := c.permissions(t)
+				may, err := p.May(t.Context(), caller.Caller{Info: somebody()}, proxyPOST())
+				if failed := problem.Of(err); may || err == nil || failed.Code != problem.ClusterUnavailable || failed.Status != http.StatusServiceUnavailable ||
+					failed.RetryAfter <= 0 {
+					t.Errorf("got %t, %v", may, err)
+				}
+				c.mu.Lock()
+				c.fails = nil
+				c.mu.Unlock()
+				if may, err := p.May(t.Context(), caller.Caller{Info: somebody()}, proxyPOST()); err != nil || !may {
+					t.Errorf("the outage is remembered: %t, %v", may, err)
+				}
+			})
+		})
+	}
+}
