@@ -81,8 +81,8 @@ func texts(v reflect.Value) []string {
 			return texts(v.Elem())
 		}
 	case reflect.Struct:
-		for i := range v.NumField() {
-			all = append(all, texts(v.Field(i))...)
+		for _, field := range v.Fields() {
+			all = append(all, texts(field)...)
 		}
 	case reflect.Slice, reflect.Array:
 		for i := range v.Len() {
@@ -168,7 +168,9 @@ func TestReadAccessRefuses(t *testing.T) {
 	t.Run("no answer", func(t *testing.T) {
 		away := errors.New("away")
 		server := interceptor.NewClient(builder().Build(), interceptor.Funcs{
-			Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error { return away },
+			Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error {
+				return away
+			},
 		})
 		if got, err := grant.ReadAccess(t.Context(), server, namespace, "uid-1"); got != nil || !errors.Is(err, away) {
 			t.Errorf("%+v, %v", got, err)

@@ -25,7 +25,7 @@ type Upstream struct {
 	Application Application
 	// Generation is the one of the application's spec that was resolved.
 	Generation int64
-	// Version is the resourceVersion of the Secret: equal ones of one application hold the same.
+	// Version identifies the version of the Secret: with an equal one, nothing has changed.
 	Version string
 	// Profile is good for Values, APIBase, APIHeaders and RenewsByAccessToken alone. Of the effective spec it has what these
 	// need, and allowedHosts and apiLimits; of Secrets those that apiHeaders name.
@@ -82,7 +82,7 @@ func upstreamOf(secret *corev1.Secret, application types.UID) (*Upstream, error)
 		return nil, garbled(secret)
 	}
 	return &Upstream{
-		Application: stored.Application, Generation: stored.Generation, Version: secret.ResourceVersion, CA: stored.CA,
+		Application: stored.Application, Generation: stored.Generation, Version: string(secret.UID) + "/" + secret.ResourceVersion, CA: stored.CA,
 		Profile: &provider.Profile{Spec: spec, Client: oauth.Client{ID: stored.ClientID}, Secrets: secrets},
 	}, nil
 }

@@ -70,7 +70,8 @@ func TestReadUpstream(t *testing.T) {
 	}
 	headers, err := p.APIHeaders(sensitive.New("at"), values)
 	want := []oauth.Header{
-		{Name: "X-Key", Value: sensitive.New("the-api-key")}, {Name: "X-Client", Value: sensitive.New("crm")},
+		{Name: "X-Key", Value: sensitive.New("the-api-key")},
+		{Name: "X-Client", Value: sensitive.New("crm")},
 		{Name: "Authorization", Value: sensitive.New("Bearer at")},
 	}
 	if diff := cmp.Diff(want, headers, cmp.Comparer(sensitive.String.Equal)); diff != "" || err != nil {
@@ -114,8 +115,8 @@ func texts(v reflect.Value) []string {
 			return texts(v.Elem())
 		}
 	case reflect.Struct:
-		for i := range v.NumField() {
-			all = append(all, texts(v.Field(i))...)
+		for _, field := range v.Fields() {
+			all = append(all, texts(field)...)
 		}
 	case reflect.Slice, reflect.Array:
 		if v.Type().Elem().Kind() == reflect.Uint8 && v.Kind() == reflect.Slice {
