@@ -87,7 +87,7 @@ func (r realm) resolve(raw string) (*url.URL, error) {
 		target := *r.base
 		return r.withQuery(&target, query, hasQuery)
 	}
-	return r.below(path, query, hasQuery)
+	return r.below(strings.TrimPrefix(path, "/"), query, hasQuery)
 }
 
 // schemeOf returns the scheme of what begins with one and "://" (RFC 3986, section 3.1).
@@ -105,9 +105,9 @@ func schemeOf(raw string) (scheme string, ok bool) {
 	return strings.ToLower(scheme), true
 }
 
-// below returns base + "/" + path + query. path is escaped as in a request line, and may begin with one slash.
+// below returns base + "/" + path + query. path is escaped as in a request line, and does not begin with a slash: somebody on the
+// way might take what follows for a host.
 func (r realm) below(path, query string, hasQuery bool) (*url.URL, error) {
-	path = strings.TrimPrefix(path, "/")
 	if strings.HasPrefix(path, "/") {
 		return nil, problem.New(problem.InvalidRequest, "the path must not begin with two slashes")
 	}
