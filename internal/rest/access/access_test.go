@@ -16,6 +16,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/rest/access"
 	"github.com/oauth-operator/oauth-operator/internal/rest/caller"
+	"github.com/oauth-operator/oauth-operator/internal/rest/directory"
 	"github.com/oauth-operator/oauth-operator/internal/rest/problem"
 )
 
@@ -494,6 +495,8 @@ func TestNamespacesAreAskedAboutAtOnce(t *testing.T) {
 		}
 	})
 }
+
+var _ access.Directory = (*directory.Directory)(nil)
 
 func TestNew(t *testing.T) {
 	t.Parallel()
