@@ -257,6 +257,35 @@ func TestWhatIsReadAgain(t *testing.T) {
 	})
 }
 
+// What a slow call has read does not take the place of what was read at a later version.
+func TestSlowRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		earlier := w.Connection("uid-1")
+		w.setRefuse(func(_, name string) error {
+			if strings.HasPrefix(name, "grant-") {
+				<-time.After(time.Second)
+			}
+			return nil
+		})
+		var slow sync.WaitGroup
+		slow.Go(func() {
+			if _, err := w.source.Get(t.Context(), earlier); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		w.setRefuse(nil)
+		w.renew("2")
+		w.mustGet()
+		slow.Wait()
+		w.forgetReads()
+		if got := w.mustGet(); got.Token.Reveal() != token("2") || w.count("grant") != 0 {
+			t.Errorf("got %+v, and the record was read %d times", got, w.count("grant"))
+		}
+	})
+}
+
 func TestAwayAPIServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -311,6 +311,28 @@ func TestRejectedTokens(t *testing.T) {
 	})
 }
 
+// A controller that is away is not asked again and again, although its messages are gone.
+func TestRejectedTokenIsReportedOnceAMinute(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		<-time.After(10 * time.Minute)
+		old := w.mustGet()
+		_, err := w.source.Renew(t.Context(), w.Connection("uid-1"), old, credential.Rejected)
+		w.want(err, problem.RefreshTimeout)
+		w.expireMessages()
+		if _, err := w.source.Renew(t.Context(), w.Connection("uid-1"), old, credential.Rejected); !errors.Is(err, credential.ErrTooSoon) {
+			t.Errorf("got %v", err)
+		}
+		if asked := len(w.messages()); asked != 1 {
+			t.Errorf("asked %d times", asked)
+		}
+		<-time.After(30 * time.Second)
+		_, err = w.source.Renew(t.Context(), w.Connection("uid-1"), old, credential.Rejected)
+		if w.want(err, problem.RefreshTimeout); len(w.messages()) != 1 {
+			t.Error("after a minute nothing is asked")
+		}
+	})
+}
+
 func TestRejectedTokenThatCannotBeRenewed(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		w.setRecord("1", time.Hour, func(r *lifecycle.Record) { r.RefreshToken = sensitive.String{} })
