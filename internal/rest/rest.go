@@ -25,7 +25,10 @@ import (
 	"github.com/oauth-operator/oauth-operator/internal/egress"
 	"github.com/oauth-operator/oauth-operator/internal/rest/caller"
 	"github.com/oauth-operator/oauth-operator/internal/rest/directory"
+	"github.com/oauth-operator/oauth-operator/internal/rest/integrations"
+	"github.com/oauth-operator/oauth-operator/internal/rest/lists"
 	"github.com/oauth-operator/oauth-operator/internal/rest/metrics"
+	"github.com/oauth-operator/oauth-operator/internal/rest/problem"
 )
 
 // DefaultAudience is what callers' tokens are for unless Options say otherwise.
@@ -48,6 +51,8 @@ type Options struct {
 	Egress egress.Policy
 	// DrainTimeout is how long answers under way have when the process is to end; default: 30 seconds.
 	DrainTimeout time.Duration
+	// BodyTimeout is how long the body of a request may take that is not proxied; default: 10 seconds.
+	BodyTimeout time.Duration
 	// Version is told to the API server as part of the user agent.
 	Version string
 	// Clock is nil for the real one.
@@ -63,6 +68,9 @@ type Process struct {
 	directory     *directory.Directory
 	authenticator *caller.Authenticator
 	permissions   caller.Permissions
+	lists         *lists.Handler
+	integrations  *integrations.Handler
+	description   problem.HandlerFunc
 	proxied       http.Handler
 	// certificates is nil without TLS.
 	certificates *certwatcher.CertWatcher
@@ -88,6 +96,9 @@ func New(config *restclient.Config, options Options) (*Process, error) {
 	}
 	if options.DrainTimeout <= 0 {
 		options.DrainTimeout = drainTimeout
+	}
+	if options.BodyTimeout <= 0 {
+		options.BodyTimeout = bodyTimeout
 	}
 	p := &Process{
 		options: options, metrics: metrics.New(), directory: directory.New(),
@@ -147,15 +158,4 @@ func (p *Process) identify() error {
 		return fmt.Errorf("permissions: %w", err)
 	}
 	return nil
-}
-
-// assemble makes what answers requests.
-func (p *Process) assemble() error {
-	p.proxied = http.NotFoundHandler()
-	return nil
-}
-
-// routes are all paths but those of the request proxy.
-func (p *Process) routes() []route {
-	return []route{{name: metrics.RouteOther, pattern: "/"}}
 }

@@ -19,15 +19,14 @@ import (
 
 	"k8s.io/utils/clock"
 
+	"github.com/oauth-operator/oauth-operator/internal/rest/integrations"
 	"github.com/oauth-operator/oauth-operator/internal/rest/metrics"
 	"github.com/oauth-operator/oauth-operator/internal/rest/problem"
 )
 
 const (
-	// maxBody bounds the body of what is no proxied request, in bytes.
-	maxBody = 64 << 10
-	// bodyWithin bounds how long such a body may take; and what is left of one when its answer has been given.
-	bodyWithin = 10 * time.Second
+	// bodyTimeout bounds how long a body may take that is not proxied; and what is left of one when its answer has been given.
+	bodyTimeout = 10 * time.Second
 	// answerWithin bounds how long an answer of the API's own may take, its waits included.
 	answerWithin = 2 * time.Minute
 	// comeBack is told to callers when the process has just begun.
@@ -38,8 +37,8 @@ const (
 const (
 	pathIntegrations = "/api/integrations/"
 	pathRequest      = "request"
-	// wildcardID is the path parameter of {id}.
-	wildcardID = "id"
+	// wildcardID is the path parameter of {id}, for all handlers.
+	wildcardID = integrations.WildcardID
 )
 
 // route is a path pattern and what is served there.
@@ -56,7 +55,7 @@ type route struct {
 // handler serves one method of a route.
 type handler struct {
 	serve problem.HandlerFunc
-	// takesBody : the body is read before, as far as maxBody.
+	// takesBody : the body is read before, as far as integrations.MaxBody.
 	takesBody bool
 }
 
@@ -143,7 +142,7 @@ func (p *Process) admitted(route route) http.Handler {
 			refused.Header = http.Header{"Allow": {methods}}
 			return refused
 		case h.takesBody:
-			if err := readBody(w, r); err != nil {
+			if err := p.readBody(w, r); err != nil {
 				return err
 			}
 		}
@@ -158,7 +157,7 @@ func (p *Process) bound(w http.ResponseWriter, r *http.Request) {
 	// Where there is nothing to limit, as in tests without a connection, there is no error that matters.
 	_ = control.SetWriteDeadline(now.Add(answerWithin))
 	if r.ContentLength != 0 {
-		_ = control.SetReadDeadline(now.Add(bodyWithin))
+		_ = control.SetReadDeadline(now.Add(p.options.BodyTimeout))
 	}
 }
 
@@ -170,21 +169,21 @@ func (p *Process) streaming(next http.Handler) http.Handler {
 		_ = control.SetWriteDeadline(time.Time{})
 		if r.ContentLength != 0 {
 			_ = control.SetReadDeadline(time.Time{})
-			defer func() { _ = control.SetReadDeadline(clock.RealClock{}.Now().Add(bodyWithin)) }()
+			defer func() { _ = control.SetReadDeadline(clock.RealClock{}.Now().Add(p.options.BodyTimeout)) }()
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
 // readBody reads a body whole, so that the limit of its time does not end the handler's waits.
-func readBody(w http.ResponseWriter, r *http.Request) error {
-	content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+func (p *Process) readBody(w http.ResponseWriter, r *http.Request) error {
+	content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, integrations.MaxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
 		return problem.New(problem.TooLarge, "the body is longer than %d bytes", tooLarge.Limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return problem.New(problem.InvalidRequest, "the body did not come within %s", bodyWithin)
+		return problem.New(problem.InvalidRequest, "the body did not come within %s", p.options.BodyTimeout)
 	case err != nil:
 		return problem.New(problem.InvalidRequest, "the body did not come whole")
 	}

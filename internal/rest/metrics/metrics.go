@@ -164,18 +164,34 @@ func (m *Metrics) Proxied(p Proxied) {
 	m.proxiedDurations.WithLabelValues(namespace, name).Observe(p.Took.Seconds())
 }
 
-// Retried counts a request that was sent to a provider again.
-func (m *Metrics) Retried(application types.NamespacedName) {
-	m.retries.WithLabelValues(application.Namespace, application.Name).Inc()
+// Retried counts how often a request was sent to a provider again.
+func (m *Metrics) Retried(application types.NamespacedName, times int) {
+	if times > 0 {
+		m.retries.WithLabelValues(application.Namespace, application.Name).Add(float64(times))
+	}
 }
 
-// Refreshed counts a request that waited for a renewed access token: with the error that it ended with, nil for none.
-func (m *Metrics) Refreshed(application types.NamespacedName, err error) {
-	result := "renewed"
-	if err != nil {
-		result = string(problem.Of(err).Code)
+// Refresh is what became of a request that waited for another access token: one of the following, or the code of the problem.
+type Refresh string
+
+// Results of refreshes, beside the codes of problems.
+const (
+	// Renewed : there is another token.
+	Renewed Refresh = "renewed"
+	// NotRenewable : none can be had without a person.
+	NotRenewable Refresh = "not_renewable"
+	// TooSoon : another one was asked for within the last minute.
+	TooSoon Refresh = "too_soon"
+)
+
+// Refreshed counts a request that waited for another access token.
+func (m *Metrics) Refreshed(application types.NamespacedName, result Refresh) {
+	switch {
+	case result == Renewed, result == NotRenewable, result == TooSoon, known(problem.Code(result)):
+	default:
+		result = other
 	}
-	m.refreshes.WithLabelValues(application.Namespace, application.Name, result).Inc()
+	m.refreshes.WithLabelValues(application.Namespace, application.Name, string(result)).Inc()
 }
 
 // Forget drops the series of an application that is gone.

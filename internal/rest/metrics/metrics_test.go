@@ -90,17 +90,23 @@ func TestProxied(t *testing.T) {
 	m.Proxied(metrics.Proxied{Application: crm(), Method: http.MethodGet, Status: http.StatusBadGateway, Took: time.Second})
 	m.Proxied(metrics.Proxied{Application: crm(), Method: http.MethodGet, Status: http.StatusBadGateway, Error: problem.ProviderUnreachable, Took: time.Second})
 	m.Proxied(metrics.Proxied{Method: http.MethodPost, Status: http.StatusInternalServerError, Error: problem.Internal})
-	m.Retried(crm())
-	m.Refreshed(crm(), nil)
-	m.Refreshed(crm(), problem.New(problem.RefreshTimeout, "late"))
+	m.Retried(crm(), 2)
+	m.Retried(crm(), 0)
+	m.Retried(types.NamespacedName{}, 0)
+	m.Refreshed(crm(), metrics.Renewed)
+	m.Refreshed(crm(), metrics.TooSoon)
+	m.Refreshed(crm(), metrics.Refresh(problem.RefreshTimeout))
+	m.Refreshed(crm(), "anything")
 	same(t, "proxied", series(t, m, "proxied_requests_total", "proxied_request_duration_seconds_sum", "retries", "refreshes"),
 		`oauth_operator_api_proxied_requests_total{application="crm",application_namespace="platform",code="5xx",error="",method="GET"} 1`,
 		`oauth_operator_api_proxied_requests_total{application="crm",application_namespace="platform",code="5xx",error="ProviderUnreachable",method="GET"} 1`,
 		`oauth_operator_api_proxied_requests_total{application="",application_namespace="",code="5xx",error="Internal",method="POST"} 1`,
 		`oauth_operator_api_proxied_request_duration_seconds_sum{application="crm",application_namespace="platform"} 2`,
 		`oauth_operator_api_proxied_request_duration_seconds_sum{application="",application_namespace=""} 0`,
-		`oauth_operator_api_retries_total{application="crm",application_namespace="platform"} 1`,
+		`oauth_operator_api_retries_total{application="crm",application_namespace="platform"} 2`,
 		`oauth_operator_api_refreshes_awaited_total{application="crm",application_namespace="platform",result="renewed"} 1`,
+		`oauth_operator_api_refreshes_awaited_total{application="crm",application_namespace="platform",result="too_soon"} 1`,
+		`oauth_operator_api_refreshes_awaited_total{application="crm",application_namespace="platform",result="other"} 1`,
 		`oauth_operator_api_refreshes_awaited_total{application="crm",application_namespace="platform",result="RefreshTimeout"} 1`,
 	)
 }
@@ -131,8 +137,8 @@ func TestForget(t *testing.T) {
 	other := types.NamespacedName{Namespace: "sales", Name: "crm"}
 	for _, application := range []types.NamespacedName{crm(), other} {
 		m.Proxied(metrics.Proxied{Application: application, Method: http.MethodGet, Status: http.StatusOK})
-		m.Retried(application)
-		m.Refreshed(application, nil)
+		m.Retried(application, 1)
+		m.Refreshed(application, metrics.Renewed)
 		m.Breaker(types.UID(application.Namespace), application, "a.example.com", traffic.BreakerOpen)
 	}
 	m.Forget(crm())
