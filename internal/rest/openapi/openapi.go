@@ -35,7 +35,7 @@ const description = `Connections to OAuth providers that the operator holds for 
 
 Errors are problem details (RFC 9457) with a stable code. An error of this API carries the header Oauth-Operator-Error; without ` +
 	`it, an answer of the request proxy is the provider's own. A path that is served with other methods answers 405 with the code ` +
-	`MethodNotAllowed.`
+	`MethodNotAllowed. Paths that answer GET answer HEAD alike, but for connect.`
 
 // Document returns the document as JSON. It is the same whenever it is made.
 func Document() ([]byte, error) {
