@@ -15,7 +15,7 @@ type row struct {
 func TestAPI(t *testing.T) {
 	w := newWorld(t)
 	t.Run("calls", func(t *testing.T) {
-		for _, r := range [][]row{{{"openapi.json lists the calls", documented}}, connectRows()} {
+		for _, r := range [][]row{{{"openapi.json lists the calls", documented}}, whoRows(), listRows(), connectRows(), connectionRows()} {
 			for _, r := range r {
 				t.Run(r.name, func(t *testing.T) {
 					t.Parallel()

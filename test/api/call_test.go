@@ -10,8 +10,11 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/oauth-operator/oauth-operator/internal/testenv"
 )
 
 // call is one request to the API.
@@ -148,4 +151,26 @@ func (r *reply) object(t *testing.T) map[string]any {
 		t.Fatalf("%v: %s", err, r.body)
 	}
 	return made
+}
+
+// eventually waits for an answer with these members: what the API knows may be a moment old.
+func (s *site) eventually(c call, want map[string]any) {
+	s.t.Helper()
+	testenv.Eventually(s.t, patience, func() error {
+		answer := s.do(s.t, c)
+		if answer.status != http.StatusOK {
+			return fmt.Errorf("status %d: %s", answer.status, answer.body)
+		}
+		got := answer.object(s.t)
+		for name, value := range want {
+			if fmt.Sprint(got[name]) != fmt.Sprint(value) {
+				return fmt.Errorf("%s is %v, want %v", name, got[name], value)
+			}
+		}
+		return nil
+	})
+}
+
+func containsAll(text string, parts ...string) bool {
+	return !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(text, part) })
 }
