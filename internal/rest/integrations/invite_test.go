@@ -176,8 +176,10 @@ func TestInviteWithoutALink(t *testing.T) {
 		took   time.Duration
 	}{
 		"suspended": {func(c *v1alpha1.OAuthConnection) { c.Spec.Suspend = true }, problem.ConnectionNotReady, v1alpha1.ReasonSuspended, 0},
-		"being deleted": {func(c *v1alpha1.OAuthConnection) { c.DeletionTimestamp = new(metav1.Now()) }, problem.ConnectionNotReady,
-			v1alpha1.ReasonDeleting, 0},
+		"being deleted": {
+			func(c *v1alpha1.OAuthConnection) { c.DeletionTimestamp = new(metav1.Now()) }, problem.ConnectionNotReady,
+			v1alpha1.ReasonDeleting, 0,
+		},
 		"another grant": {func(c *v1alpha1.OAuthConnection) { c.Spec.Grant.Type = v1alpha1.GrantClientCredentials }, problem.NoAuthorization, "", 0},
 		"a code in a Secret": {func(c *v1alpha1.OAuthConnection) {
 			c.Spec.Grant.AuthorizationCode = &v1alpha1.AuthorizationCodeGrant{CodeSecretRef: &v1alpha1.SecretKeyReference{Name: "code"}}
@@ -185,8 +187,10 @@ func TestInviteWithoutALink(t *testing.T) {
 		"no gateway":      {told(pendingPhase, v1alpha1.ReasonNoGateway), problem.NoAuthorization, v1alpha1.ReasonNoGateway, 0},
 		"pushed requests": {told(pendingPhase, v1alpha1.ReasonPARRequired), problem.NoAuthorization, v1alpha1.ReasonPARRequired, 0},
 		"no endpoint":     {told(pendingPhase, v1alpha1.ReasonInvalidConfiguration), problem.NoAuthorization, v1alpha1.ReasonInvalidConfiguration, 0},
-		"somebody else's callback": {told(v1alpha1.ConnectionAuthorizing, v1alpha1.ReasonAuthorizationRequired), problem.NoAuthorization,
-			v1alpha1.ReasonAuthorizationRequired, 0},
+		"somebody else's callback": {
+			told(v1alpha1.ConnectionAuthorizing, v1alpha1.ReasonAuthorizationRequired), problem.NoAuthorization,
+			v1alpha1.ReasonAuthorizationRequired, 0,
+		},
 		"not allowed":               {told(pendingPhase, v1alpha1.ReasonNotAllowed), problem.ConnectionNotReady, v1alpha1.ReasonNotAllowed, 0},
 		"inputs":                    {told(pendingPhase, v1alpha1.ReasonInvalidInputs), problem.ConnectionNotReady, v1alpha1.ReasonInvalidInputs, 0},
 		"application not ready":     {told(pendingPhase, v1alpha1.ReasonApplicationNotReady), problem.ConnectionNotReady, v1alpha1.ReasonApplicationNotReady, ten},

@@ -62,6 +62,8 @@ type world struct {
 	// may are the questions that are answered with yes: "user verb namespace/name".
 	may  map[string]bool
 	base func() (*credential.Credential, error)
+	// stopping is closed by a test whose process ends.
+	stopping chan struct{}
 
 	mutex   sync.Mutex
 	changes []integrations.Change
@@ -100,7 +102,7 @@ func inWorld(t *testing.T, test func(w *world)) {
 
 func newWorld(t *testing.T, fixed fixed) *world {
 	t.Helper()
-	w := &world{T: t, directory: directory.New(), server: http.NewServeMux(), checker: fixed.checker, may: map[string]bool{}}
+	w := &world{T: t, directory: directory.New(), server: http.NewServeMux(), checker: fixed.checker, may: map[string]bool{}, stopping: make(chan struct{})}
 	w.plane = &plane{directory: w.directory, connections: map[types.NamespacedName]*v1alpha1.OAuthConnection{}, messages: map[string]pending.Message{}}
 	w.plane.created = w.observe
 	who, err := access.New(access.Options{Directory: w.directory, Permissions: w})
@@ -109,7 +111,7 @@ func newWorld(t *testing.T, fixed fixed) *world {
 	}
 	handler, err := integrations.New(integrations.Options{
 		Access: who, Directory: w.directory, Credentials: w, Representer: represent.New(fixed.catalogue), Catalogue: fixed.catalogue,
-		Cluster: w.plane, Live: w.plane, Namespace: "operator", Observer: w, Clock: clock.RealClock{},
+		Cluster: w.plane, Live: w.plane, Namespace: "operator", Observer: w, Stopping: w.stopping, Clock: clock.RealClock{},
 		Log: funcr.New(func(_, line string) { w.logged.WriteString(line) }, funcr.Options{Verbosity: 9}),
 	})
 	if err != nil {
@@ -409,8 +411,9 @@ func (p *plane) Get(_ context.Context, name client.ObjectKey, object client.Obje
 	}
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
-	found, into := p.connections[name], object.(*v1alpha1.OAuthConnection)
-	if found == nil {
+	into, is := object.(*v1alpha1.OAuthConnection)
+	found := p.connections[name]
+	if found == nil || !is {
 		return apierrors.NewNotFound(schema.GroupResource{Resource: "oauthconnections"}, name.Name)
 	}
 	found.DeepCopyInto(into)
