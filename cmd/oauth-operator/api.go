@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -24,6 +25,10 @@ func apiCommand(common *commonOptions) *cobra.Command {
 			if err := validateAPI(options); err != nil {
 				return err
 			}
+			audit, err := auditLogger(*common)
+			if err != nil {
+				return err
+			}
 			log, err := common.logger()
 			if err != nil {
 				return err
@@ -32,7 +37,7 @@ func apiCommand(common *commonOptions) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			options.Namespace, options.Log = common.operatorNamespace(), log
+			options.Namespace, options.Log, options.Audit = common.operatorNamespace(), log, audit
 			process, err := rest.New(config, options)
 			if err != nil {
 				return err
@@ -55,6 +60,14 @@ func addAPIFlags(flags *pflag.FlagSet, o *rest.Options) {
 	flags.StringSliceVar(&o.Egress.AllowPrivate, "allow-private-networks", nil,
 		"CIDRs, addresses or host names that requests to providers may reach although they are loopback, link-local, private or cluster addresses; only these may be plain http; the controller needs the same")
 	flags.StringSliceVar(&o.Egress.Deny, "deny-networks", nil, "more CIDRs or addresses to refuse, such as the pod and service ranges")
+}
+
+// auditLogger logs whatever --log-level says: that is about the process, not about its callers.
+func auditLogger(common commonOptions) (logr.Logger, error) {
+	if common.logLevel == "error" {
+		common.logLevel = "info"
+	}
+	return common.logger()
 }
 
 // validateAPI says which flag is wrong.

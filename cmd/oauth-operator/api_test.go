@@ -36,3 +36,17 @@ func TestAPIFlags(t *testing.T) {
 		}
 	}
 }
+
+// The audit is written even where nothing else is.
+func TestAuditLogger(t *testing.T) {
+	for _, level := range []string{"debug", "info", "error"} {
+		audit, err := auditLogger(commonOptions{logLevel: level, logFormat: "json"})
+		if err != nil || !audit.Enabled() {
+			t.Errorf("%s: no audit (%v)", level, err)
+		}
+		log, err := (&commonOptions{logLevel: level, logFormat: "json"}).logger()
+		if err != nil || log.Enabled() != (level != "error") {
+			t.Errorf("%s: the log's level is not as it was asked for (%v)", level, err)
+		}
+	}
+}

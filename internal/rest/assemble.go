@@ -45,7 +45,7 @@ func (p *Process) assemble() error {
 	if err != nil {
 		return fmt.Errorf("lists: %w", err)
 	}
-	told := &audit{log: p.options.Log.WithName(auditName), causes: p.options.Log.WithName("proxy"), metrics: p.metrics}
+	told := &audit{log: p.options.Audit.WithName(auditName), causes: p.options.Log.WithName("proxy"), metrics: p.metrics}
 	credentials := credential.New(credential.Options{
 		Directory: p.directory, Live: p.cluster.live, Creator: secrets{p.cluster.live}, Namespace: p.options.Namespace,
 		Clock: p.options.Clock, Log: p.options.Log.WithName("credentials"), Renewed: told.renewed,
@@ -124,12 +124,12 @@ func (s secrets) Create(ctx context.Context, secret *corev1.Secret) error {
 
 // routes are all paths but those of the request proxy.
 func (p *Process) routes() []route {
-	reading := func(serve problem.HandlerFunc) map[string]handler {
-		return map[string]handler{http.MethodGet: {serve: serve}, http.MethodHead: {serve: serve}}
+	reading := func(serve problem.HandlerFunc) map[string]problem.HandlerFunc {
+		return map[string]problem.HandlerFunc{http.MethodGet: serve, http.MethodHead: serve}
 	}
 	const integration = pathIntegrations + "{" + wildcardID + "}"
 	connection := reading(p.integrations.Show)
-	connection[http.MethodDelete] = handler{serve: p.integrations.Disconnect}
+	connection[http.MethodDelete] = p.integrations.Disconnect
 	return []route{
 		{name: metrics.RouteApplications, pattern: "/oauth_applications", handlers: reading(p.lists.Applications)},
 		{name: metrics.RouteApplications, pattern: "/oauth_applications/{" + wildcardID + "}", handlers: reading(p.lists.Application)},
@@ -139,9 +139,9 @@ func (p *Process) routes() []route {
 		{name: metrics.RouteIntegrations, pattern: integrations.PathList, handlers: reading(p.integrations.List)},
 		{name: metrics.RouteConnection, pattern: integration + "/connection", handlers: connection},
 		// No HEAD: a connection is made, and a link, for whom asks.
-		{name: metrics.RouteConnect, pattern: integration + "/connect", handlers: map[string]handler{
-			http.MethodGet:  {serve: p.integrations.Invite},
-			http.MethodPost: {serve: p.integrations.Authorize, takesBody: true},
+		{name: metrics.RouteConnect, pattern: integration + "/connect", handlers: map[string]problem.HandlerFunc{
+			http.MethodGet:  p.integrations.Invite,
+			http.MethodPost: p.integrations.Authorize,
 		}},
 		// It holds nothing about what is in the cluster.
 		{name: metrics.RouteOpenAPI, pattern: openapi.Path, handlers: reading(p.description), public: true},

@@ -3,11 +3,14 @@
 package rest_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -233,5 +236,65 @@ func TestWaitsOutliveTheBody(t *testing.T) {
 	a.stop()
 	if got := <-answered; got.status != http.StatusAccepted && got.status != http.StatusServiceUnavailable {
 		t.Errorf("status %d: %s", got.status, got.text)
+	}
+}
+
+// TestConversation : bodies flow both ways at once, by HTTP/1.1 and by HTTP/2, for longer than an answer of the API's own may
+// take its body.
+func TestConversation(t *testing.T) {
+	w := newWorld(t)
+	w.answer = func(out http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(out)
+		_ = control.EnableFullDuplex()
+		_ = control.Flush()
+		buffer := make([]byte, 1)
+		for {
+			if _, err := io.ReadFull(r.Body, buffer); err != nil {
+				return
+			}
+			_, _ = out.Write(buffer)
+			_ = control.Flush()
+		}
+	}
+	directory := t.TempDir()
+	certFile, keyFile := filepath.Join(directory, "tls.crt"), filepath.Join(directory, "tls.key")
+	certificate, err := x509.ParseCertificate(writeCertificate(t, certFile, keyFile))
+	w.must(err)
+	pool := x509.NewCertPool()
+	pool.AddCert(certificate)
+	const limit = 100 * time.Millisecond
+	for _, protocol := range []int{1, 2} {
+		a := w.api(func(o *rest.Options) {
+			o.TLSCertFile, o.TLSPrivateKeyFile, o.BodyTimeout = certFile, keyFile, limit
+		})
+		transport := &http.Transport{
+			TLSClientConfig:   &tls.Config{RootCAs: pool, ServerName: "api.example.test", MinVersion: tls.VersionTLS12},
+			ForceAttemptHTTP2: protocol == 2,
+		}
+		body, says := io.Pipe()
+		address := "https://" + strings.TrimPrefix(a.url, "http://") + w.proxied("/echo")
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address, body)
+		w.must(err)
+		request.Header.Set("Authorization", "Bearer "+w.caller.token)
+		got, err := transport.RoundTrip(request)
+		w.must(err)
+		if got.StatusCode != http.StatusOK || got.ProtoMajor != protocol {
+			t.Fatalf("status %d by %s", got.StatusCode, got.Proto)
+		}
+		for _, word := range []string{"a", "b"} {
+			testenv.Consistently(t, 2*limit, func() error { return nil }) // Nobody says a word.
+			_, err := io.WriteString(says, word)
+			w.must(err)
+			heard := make([]byte, 1)
+			if _, err := io.ReadFull(got.Body, heard); err != nil || string(heard) != word {
+				t.Fatalf("by %s: heard %q (%v), want %q", got.Proto, heard, err, word)
+			}
+		}
+		w.must(says.Close())
+		if rest, err := io.ReadAll(got.Body); err != nil || len(rest) != 0 {
+			t.Errorf("by %s it ends with %q, %v", got.Proto, rest, err)
+		}
+		_ = got.Body.Close()
+		transport.CloseIdleConnections()
 	}
 }

@@ -58,6 +58,8 @@ type Options struct {
 	// Clock is nil for the real one.
 	Clock clock.WithTicker
 	Log   logr.Logger
+	// Audit gets a line for each proxied request, and for each change that a caller made or was refused; default: Log.
+	Audit logr.Logger
 }
 
 // Process is an API process that can run once.
@@ -99,6 +101,9 @@ func New(config *restclient.Config, options Options) (*Process, error) {
 	}
 	if options.BodyTimeout <= 0 {
 		options.BodyTimeout = bodyTimeout
+	}
+	if options.Audit.GetSink() == nil {
+		options.Audit = options.Log
 	}
 	p := &Process{
 		options: options, metrics: metrics.New(), directory: directory.New(),

@@ -3,14 +3,11 @@
 package rest
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
-	"os"
 	"path"
 	"runtime/debug"
 	"slices"
@@ -43,20 +40,14 @@ const (
 
 // route is a path pattern and what is served there.
 type route struct {
-	name     metrics.Route
-	pattern  string
-	handlers map[string]handler
+	name    metrics.Route
+	pattern string
+	// handlers are by method. They bound the length of bodies themselves.
+	handlers map[string]problem.HandlerFunc
 	// public : nobody has to say who they are.
 	public bool
-	// streams : the handlers bound bodies and time themselves. They serve every method.
+	// streams serves every method instead, and bounds bodies and time itself.
 	streams http.Handler
-}
-
-// handler serves one method of a route.
-type handler struct {
-	serve problem.HandlerFunc
-	// takesBody : the body is read before, as far as integrations.MaxBody.
-	takesBody bool
 }
 
 // Handler answers all requests. The request proxy's paths are looked for first, since a ServeMux would clean what goes to the
@@ -133,7 +124,7 @@ func (p *Process) admitted(route route) http.Handler {
 	return problem.Handler(func(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		h, allowed := route.handlers[r.Method]
+		serve, allowed := route.handlers[r.Method]
 		switch {
 		case route.handlers == nil:
 			return problem.New(problem.NotFound, "nothing is served at this path")
@@ -141,17 +132,13 @@ func (p *Process) admitted(route route) http.Handler {
 			refused := problem.New(problem.MethodNotAllowed, "this path is served with %s", methods)
 			refused.Header = http.Header{"Allow": {methods}}
 			return refused
-		case h.takesBody:
-			if err := p.readBody(w, r); err != nil {
-				return err
-			}
 		}
-		return h.serve(w, r)
+		return serve(w, r)
 	}, p.failed)
 }
 
-// bound limits how long a body and an answer may take. Times are those of sockets, so they are by the real clock. A limit that an
-// earlier answer on the same connection had is replaced.
+// bound limits how long a body and an answer may take. When the body has been read its limit is over, so it ends no wait. Times are
+// those of sockets, so they are by the real clock. A limit that an earlier answer on the same connection had is replaced.
 func (p *Process) bound(w http.ResponseWriter, r *http.Request) {
 	control, now := http.NewResponseController(w), clock.RealClock{}.Now()
 	// Where there is nothing to limit, as in tests without a connection, there is no error that matters.
@@ -173,23 +160,6 @@ func (p *Process) streaming(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// readBody reads a body whole, so that the limit of its time does not end the handler's waits.
-func (p *Process) readBody(w http.ResponseWriter, r *http.Request) error {
-	content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, integrations.MaxBody))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return problem.New(problem.TooLarge, "the body is longer than %d bytes", tooLarge.Limit)
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return problem.New(problem.InvalidRequest, "the body did not come within %s", p.options.BodyTimeout)
-	case err != nil:
-		return problem.New(problem.InvalidRequest, "the body did not come whole")
-	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
-	r.Body = io.NopCloser(bytes.NewReader(content))
-	return nil
 }
 
 // failed logs what callers are not told: why the API failed. Of what others failed at, they are told enough.
