@@ -61,7 +61,7 @@ type Options struct {
 	Permissions caller.Permissions
 }
 
-// Access decides. It is safe for concurrent use.
+// Access decides. It can be used by many at once.
 type Access struct {
 	directory   Directory
 	permissions caller.Permissions

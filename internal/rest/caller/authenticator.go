@@ -50,7 +50,7 @@ type AuthenticatorOptions struct {
 	Clock clock.PassiveClock
 }
 
-// Authenticator knows callers by their bearer tokens (RFC 6750). It is safe for concurrent use.
+// Authenticator knows callers by their bearer tokens (RFC 6750). It can be used by many at once.
 type Authenticator struct {
 	tokens authenticator.Token
 	failed func(r *http.Request, p *problem.Error)
@@ -62,6 +62,9 @@ type Authenticator struct {
 // The cache is the API server's own: it keeps hashes instead of tokens, asks once for all who bring the same token at the same
 // time, and forgets an answer when its time is over. Errors of the API server are not kept.
 func NewAuthenticator(o AuthenticatorOptions) (*Authenticator, error) {
+	if o.Client == nil {
+		return nil, errors.New("a client is needed")
+	}
 	if len(o.Audiences) == 0 || slices.Contains(o.Audiences, "") {
 		return nil, errors.New("tokens need an audience")
 	}

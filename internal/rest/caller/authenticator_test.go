@@ -20,6 +20,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
+	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
 
 	"github.com/oauth-operator/oauth-operator/internal/rest/caller"
 	"github.com/oauth-operator/oauth-operator/internal/rest/problem"
@@ -142,10 +143,17 @@ func TestNobody(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	t.Parallel()
+	client, err := authenticationclient.NewForConfig((&cluster{}).config())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, audiences := range [][]string{nil, {}, {""}, {audience, ""}} {
-		if _, err := caller.NewAuthenticator(caller.AuthenticatorOptions{Audiences: audiences}); err == nil {
+		if _, err := caller.NewAuthenticator(caller.AuthenticatorOptions{Client: client, Audiences: audiences}); err == nil {
 			t.Errorf("tokens for %q are accepted, which are the API server's own", audiences)
 		}
+	}
+	if _, err := caller.NewAuthenticator(caller.AuthenticatorOptions{Audiences: []string{audience}}); err == nil {
+		t.Error("made without a client")
 	}
 }
 

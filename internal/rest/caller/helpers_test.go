@@ -135,13 +135,17 @@ func (c *cluster) authenticatorWith(t *testing.T, change func(*caller.Authentica
 	return a
 }
 
-func (c *cluster) permissions(t *testing.T) *caller.AccessReviews {
+func (c *cluster) permissions(t *testing.T, changes ...func(*caller.PermissionsOptions)) *caller.AccessReviews {
 	t.Helper()
 	client, err := authorizationclient.NewForConfig(c.config())
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := caller.NewPermissions(caller.PermissionsOptions{Client: client})
+	options := caller.PermissionsOptions{Client: client}
+	for _, change := range changes {
+		change(&options)
+	}
+	p, err := caller.NewPermissions(options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,14 +4,20 @@ package caller
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"golang.org/x/sync/singleflight"
-	"k8s.io/apiserver/pkg/authorization/authorizer"
-	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/cache"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/util/webhook"
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
+	"k8s.io/utils/clock"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
@@ -22,6 +28,9 @@ const (
 	rememberAllowed = 10 * time.Second
 	// rememberDenied is shorter, because people who have just been given a role try again at once.
 	rememberDenied = 5 * time.Second
+	// maxAnswers bounds what is remembered by default, in answers of about 300 bytes; the least recently used goes first. It holds the lists of
+	// some callers in thousands of namespaces.
+	maxAnswers = 1 << 15
 )
 
 // PermissionsOptions say who is asked about permissions.
@@ -32,44 +41,64 @@ type PermissionsOptions struct {
 	RememberAllowed time.Duration
 	// RememberDenied is how long a no is kept; default: 5 seconds.
 	RememberDenied time.Duration
+	// MaxAnswers is how many answers are kept; default: 32,768.
+	MaxAnswers int
+	// Clock is nil for the real one. It tells how old answers are.
+	Clock clock.PassiveClock
 }
 
-// AccessReviews are Permissions by SubjectAccessReview. It is safe for concurrent use.
+// AccessReviews are Permissions by SubjectAccessReview. They can be used by many at once.
+//
+// The API server's own delegating authorizer is not used because many requests at once ask each by itself there, and to look up
+// what it remembers takes 10 µs, up to twice for each proxied request.
 type AccessReviews struct {
-	authorizer authorizer.Authorizer
-	asking     singleflight.Group
+	reviews         authorizationclient.SubjectAccessReviewInterface
+	allowed, denied time.Duration
+	// answers are bools by question. Errors are not kept.
+	answers *cache.LRUExpireCache
+	asking  singleflight.Group
 }
 
 var _ Permissions = (*AccessReviews)(nil)
 
-// NewPermissions makes AccessReviews that remember nothing yet. The cache is the API server's own: it is bounded (8,192 answers,
-// the least recently used goes first), and errors are not kept.
+// NewPermissions makes AccessReviews that remember nothing yet.
 func NewPermissions(o PermissionsOptions) (*AccessReviews, error) {
+	if o.Client == nil {
+		return nil, errors.New("a client is needed")
+	}
 	if o.RememberAllowed <= 0 {
 		o.RememberAllowed = rememberAllowed
 	}
 	if o.RememberDenied <= 0 {
 		o.RememberDenied = rememberDenied
 	}
-	backoff := retries()
-	delegating, err := authorizerfactory.DelegatingAuthorizerConfig{
-		SubjectAccessReviewClient: o.Client,
-		AllowCacheTTL:             o.RememberAllowed,
-		DenyCacheTTL:              o.RememberDenied,
-		WebhookRetryBackoff:       &backoff,
-	}.New()
-	if err != nil {
-		return nil, fmt.Errorf("make the reviewer of permissions: %w", err)
+	if o.MaxAnswers <= 0 {
+		o.MaxAnswers = maxAnswers
 	}
-	return &AccessReviews{authorizer: delegating}, nil
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	return &AccessReviews{
+		reviews: o.Client.SubjectAccessReviews(), allowed: o.RememberAllowed, denied: o.RememberDenied,
+		answers: cache.NewLRUExpireCacheWithClock(o.MaxAnswers, o.Clock),
+	}, nil
 }
 
-// question is one SubjectAccessReview: everything that its answer depends on.
+// fingerprint stands for everything that an answer about somebody depends on: name, UID, groups and extra.
+type fingerprint [sha256.Size]byte
+
+func fingerprintOf(who user.Info) (fingerprint, error) {
+	content, err := json.Marshal(userOfReview(who))
+	if err != nil {
+		return fingerprint{}, fmt.Errorf("tell callers apart: %w", err)
+	}
+	return sha256.Sum256(content), nil
+}
+
+// question is everything that an answer depends on.
 type question struct {
-	Name, UID  string
-	Groups     []string
-	Extra      map[string][]string
-	Attributes Attributes
+	who  fingerprint
+	what Attributes
 }
 
 // May implements Permissions. The caller's UID, groups and extra go into the question. Whoever asks the same at the same time
@@ -78,33 +107,92 @@ func (p *AccessReviews) May(ctx context.Context, c Caller, a Attributes) (bool, 
 	if c.Info == nil || c.GetName() == "" {
 		return false, nil
 	}
-	key, err := json.Marshal(question{c.GetName(), c.GetUID(), c.GetGroups(), c.GetExtra(), a})
+	who, err := c.fingerprint()
 	if err != nil {
-		return false, fmt.Errorf("name the question: %w", err)
+		return false, err
 	}
-	answers := p.asking.DoChan(string(key), func() (any, error) {
+	asked := question{who: who, what: a}
+	if may, known := p.remembered(asked); known {
+		return may, nil
+	}
+	// In quotes, fields cannot run into each other.
+	answers := p.asking.DoChan(fmt.Sprintf("%x %q", who, a), func() (any, error) {
+		if may, known := p.remembered(asked); known { // Answered between the look and the question.
+			return may, nil
+		}
 		// One of those that wait may leave without taking the answer from the others.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 		defer cancel()
-		decision, _, err := p.authorizer.Authorize(ctx, record(c, a))
-		return decision == authorizer.DecisionAllow && err == nil, err
+		may, err := p.ask(ctx, c, a)
+		if err == nil {
+			p.remember(asked, may)
+		}
+		return may, err
 	})
 	select {
 	case answer := <-answers:
 		if answer.Err != nil {
 			return false, unavailable(answer.Err)
 		}
-		allowed, ok := answer.Val.(bool)
-		return ok && allowed, nil
+		may, ok := answer.Val.(bool)
+		return ok && may, nil
 	case <-ctx.Done():
 		return false, unavailable(context.Cause(ctx))
 	}
 }
 
-func record(c Caller, a Attributes) authorizer.AttributesRecord {
-	group := v1alpha1.GroupVersion()
-	return authorizer.AttributesRecord{
-		User: c.Info, Verb: a.Verb, Namespace: a.Namespace, Name: a.Name, Resource: a.Resource, Subresource: a.Subresource,
-		APIGroup: group.Group, APIVersion: group.Version, ResourceRequest: true,
+func (p *AccessReviews) remembered(asked question) (may, known bool) {
+	answer, ok := p.answers.Get(asked)
+	if !ok {
+		return false, false
 	}
+	may, known = answer.(bool)
+	return may, known
+}
+
+// fingerprint of somebody whose token was reviewed is known already.
+func (c Caller) fingerprint() (fingerprint, error) {
+	if known, ok := c.Info.(*identity); ok {
+		return known.fingerprint, nil
+	}
+	return fingerprintOf(c.Info)
+}
+
+func (p *AccessReviews) remember(asked question, may bool) {
+	kept := p.denied
+	if may {
+		kept = p.allowed
+	}
+	p.answers.Add(asked, may, kept)
+}
+
+// ask asks the API server. Roles that could not be evaluated give no right; a denial goes before a permission.
+func (p *AccessReviews) ask(ctx context.Context, c Caller, a Attributes) (bool, error) {
+	group := v1alpha1.GroupVersion()
+	spec := userOfReview(c.Info)
+	spec.ResourceAttributes = &authorizationv1.ResourceAttributes{
+		Group: group.Group, Version: group.Version, Resource: a.Resource, Subresource: a.Subresource,
+		Verb: a.Verb, Namespace: a.Namespace, Name: a.Name,
+	}
+	var review *authorizationv1.SubjectAccessReview
+	err := webhook.WithExponentialBackoff(ctx, retries(), func() (err error) {
+		review, err = p.reviews.Create(ctx, &authorizationv1.SubjectAccessReview{Spec: spec}, metav1.CreateOptions{})
+		return err
+	}, webhook.DefaultShouldRetry)
+	if err != nil {
+		return false, err
+	}
+	return review.Status.Allowed && !review.Status.Denied, nil
+}
+
+// userOfReview says who a review is about, and nothing of what.
+func userOfReview(who user.Info) authorizationv1.SubjectAccessReviewSpec {
+	spec := authorizationv1.SubjectAccessReviewSpec{User: who.GetName(), UID: who.GetUID(), Groups: who.GetGroups()}
+	if extra := who.GetExtra(); extra != nil {
+		spec.Extra = make(map[string]authorizationv1.ExtraValue, len(extra))
+		for key, values := range extra {
+			spec.Extra[key] = values
+		}
+	}
+	return spec
 }

@@ -6,8 +6,10 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -15,6 +17,8 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/client-go/kubernetes"
+	testclock "k8s.io/utils/clock/testing"
 
 	"github.com/oauth-operator/oauth-operator/internal/rest/caller"
 	"github.com/oauth-operator/oauth-operator/internal/rest/problem"
@@ -65,6 +69,7 @@ func TestAnswers(t *testing.T) {
 	}{
 		"allowed":             {authorizationv1.SubjectAccessReviewStatus{Allowed: true}, true},
 		"no opinion":          {authorizationv1.SubjectAccessReviewStatus{}, false},
+		"allowed and denied":  {authorizationv1.SubjectAccessReviewStatus{Allowed: true, Denied: true}, false},
 		"denied":              {authorizationv1.SubjectAccessReviewStatus{Denied: true}, false},
 		"a role that is gone": {authorizationv1.SubjectAccessReviewStatus{EvaluationError: "role not found"}, false},
 		"allowed and a role that is gone": {
@@ -81,18 +86,6 @@ func TestAnswers(t *testing.T) {
 				t.Errorf("got %t, %v, want %t", may, err, test.may)
 			}
 		})
-	}
-}
-
-// TestContradiction has an API server that says yes and no: that is no yes.
-func TestContradiction(t *testing.T) {
-	t.Parallel()
-	c := &cluster{access: func(authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
-		return authorizationv1.SubjectAccessReviewStatus{Allowed: true, Denied: true}
-	}}
-	may, err := c.permissions(t).May(t.Context(), caller.Caller{Info: somebody()}, proxyPOST())
-	if may || err == nil {
-		t.Errorf("got %t, %v", may, err)
 	}
 }
 
@@ -179,14 +172,14 @@ func TestQuestionsAreNotMixedUp(t *testing.T) {
 // TestBounded asks more than is remembered.
 func TestBounded(t *testing.T) {
 	t.Parallel()
+	const room = 100
 	c := &cluster{access: no}
-	p := c.permissions(t)
+	p := c.permissions(t, func(o *caller.PermissionsOptions) { o.MaxAnswers = room })
 	ask := func(name string) {
 		if _, err := p.May(t.Context(), caller.Caller{Info: somebody()}, caller.Attributes{Verb: "get", Name: name}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	const room = 8192
 	ask("first")
 	for i := range room {
 		ask(strconv.Itoa(i))
@@ -194,6 +187,29 @@ func TestBounded(t *testing.T) {
 	ask("first")
 	if _, questions := c.asked(); questions != room+2 {
 		t.Errorf("asked %d times, want %d: the first answer had to make room", questions, room+2)
+	}
+}
+
+// TestClock : the age of answers is told by the clock that is handed in.
+func TestClock(t *testing.T) {
+	t.Parallel()
+	c, clock := &cluster{access: yes}, testclock.NewFakePassiveClock(time.Now())
+	p := c.permissions(t, func(o *caller.PermissionsOptions) { o.Clock, o.RememberAllowed = clock, time.Minute })
+	for i, after := range []time.Duration{0, time.Minute, 2 * time.Second} {
+		clock.SetTime(clock.Now().Add(after))
+		if may, err := p.May(t.Context(), caller.Caller{Info: somebody()}, proxyPOST()); err != nil || !may {
+			t.Error(may, err)
+		}
+		if _, questions := c.asked(); questions != 1+i/2 {
+			t.Errorf("after another %s: asked %d times", after, questions)
+		}
+	}
+}
+
+func TestPermissionsNeedAClient(t *testing.T) {
+	t.Parallel()
+	if _, err := caller.NewPermissions(caller.PermissionsOptions{}); err == nil {
+		t.Error("made without a client")
 	}
 }
 
@@ -229,6 +245,73 @@ func TestQuestionsTogether(t *testing.T) {
 			t.Errorf("asked %d times", questions)
 		}
 	})
+}
+
+// TestQuestionsAtOnceAreNotMixedUp asks different questions at the same time, each of which has to get its own answer.
+func TestQuestionsAtOnceAreNotMixedUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &cluster{hold: make(chan struct{}), access: func(spec authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
+			good := spec.User == "jane" && spec.UID == "7" && len(spec.Groups) == 2 && len(spec.Extra) == 1 &&
+				spec.ResourceAttributes.Namespace == "billing" && spec.ResourceAttributes.Subresource == "proxy"
+			return authorizationv1.SubjectAccessReviewStatus{Allowed: good}
+		}}
+		p := c.permissions(t)
+		var all sync.WaitGroup
+		ask := func(change func(*user.DefaultInfo, *caller.Attributes), want bool) {
+			who, what := somebody(), proxyPOST()
+			change(who, &what)
+			all.Go(func() {
+				if may, err := p.May(t.Context(), caller.Caller{Info: who}, what); err != nil || may != want {
+					t.Errorf("%v, %+v: %t, %v", who, what, may, err)
+				}
+			})
+			synctest.Wait() // Whoever is first is asked about.
+		}
+		ask(func(*user.DefaultInfo, *caller.Attributes) {}, true)
+		ask(func(u *user.DefaultInfo, _ *caller.Attributes) { u.Name = "joe" }, false)
+		ask(func(u *user.DefaultInfo, _ *caller.Attributes) { u.UID = "8" }, false)
+		ask(func(u *user.DefaultInfo, _ *caller.Attributes) { u.Groups = nil }, false)
+		ask(func(u *user.DefaultInfo, _ *caller.Attributes) { u.Extra = nil }, false)
+		ask(func(_ *user.DefaultInfo, a *caller.Attributes) { a.Namespace = "" }, false)
+		ask(func(_ *user.DefaultInfo, a *caller.Attributes) { a.Subresource = "" }, false)
+		close(c.hold)
+		all.Wait()
+		if _, questions := c.asked(); questions != 7 {
+			t.Errorf("asked %d times", questions)
+		}
+	})
+}
+
+// BenchmarkKnown is what the API adds to each request of a caller who was here a moment ago.
+func BenchmarkKnown(b *testing.B) {
+	c := &cluster{token: known, access: yes}
+	client, err := kubernetes.NewForConfig(c.config())
+	if err != nil {
+		b.Fatal(err)
+	}
+	a, err := caller.NewAuthenticator(caller.AuthenticatorOptions{
+		Client: client.AuthenticationV1(), Audiences: []string{audience}, RememberAccepted: time.Hour,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	p, err := caller.NewPermissions(caller.PermissionsOptions{Client: client.AuthorizationV1(), RememberAllowed: time.Hour})
+	if err != nil {
+		b.Fatal(err)
+	}
+	handler := a.Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if may, err := p.May(r.Context(), caller.From(r.Context()), proxyPOST()); err != nil || !may {
+			b.Error(may, err)
+		}
+	}))
+	token := "Bearer " + jwt(`{"exp":4102444800,"pad":"`+strings.Repeat("x", 700)+`"}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		r := httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/", nil)
+		r.Header.Set("Authorization", token)
+		handler.ServeHTTP(httptest.NewRecorder(), r)
+	}
 }
 
 // TestNoAnswer wants neither yes nor no while the API server does not answer.

@@ -48,7 +48,8 @@ type identity struct {
 	user.Info
 
 	// expires is the token's exp; zero: it does not tell.
-	expires time.Time
+	expires     time.Time
+	fingerprint fingerprint
 }
 
 // tokenReviewer asks the API server about tokens. The API server's own delegating authenticator is not used because its error
@@ -75,6 +76,9 @@ func (r *tokenReviewer) AuthenticateToken(ctx context.Context, token string) (*a
 		return nil, false, nil
 	}
 	who := &identity{Info: userOf(&review.Status.User), expires: expiry(token)}
+	if who.fingerprint, err = fingerprintOf(who.Info); err != nil {
+		return nil, false, err
+	}
 	return &authenticator.Response{User: who, Audiences: review.Status.Audiences}, true, nil
 }
 
