@@ -4,6 +4,7 @@ package directory
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -136,6 +137,8 @@ type numbers struct {
 	free []uint32
 	// last is the highest number that was given.
 	last uint32
+	// names are all names, sorted; nil: to be made anew.
+	names []string
 }
 
 type number struct {
@@ -158,7 +161,7 @@ func (n *numbers) take(name string) uint32 {
 		n.last++
 		made.value = n.last
 	}
-	n.of[name] = made
+	n.of[name], n.names = made, nil
 	return made.value
 }
 
@@ -166,8 +169,16 @@ func (n *numbers) release(name string) {
 	known := n.of[name]
 	if known.uses--; known.uses == 0 {
 		delete(n.of, name)
-		n.free = append(n.free, known.value)
+		n.free, n.names = append(n.free, known.value), nil
 	}
+}
+
+// sorted returns all names. It writes: it needs the lock for itself.
+func (n *numbers) sorted() []string {
+	if n.names == nil {
+		n.names = slices.Sorted(maps.Keys(n.of))
+	}
+	return slices.Clone(n.names)
 }
 
 // look returns the number of a name, 0 if it has none.

@@ -5,7 +5,6 @@
 package directory
 
 import (
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -178,9 +177,9 @@ func (d *Directory) HeldAt(application types.NamespacedName, owner string) []*v1
 
 // Namespaces returns the namespaces that hold connections, sorted.
 func (d *Directory) Namespaces() []string {
-	d.mutex.RLock()
-	defer d.mutex.RUnlock()
-	return slices.Sorted(maps.Keys(d.connections.namespaces.of))
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	return d.connections.namespaces.sorted()
 }
 
 // Subscribe returns a channel that tells of each change of a connection from now on, several as one, and of its deletion. The

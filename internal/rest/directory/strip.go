@@ -4,6 +4,7 @@ package directory
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"unique"
 
@@ -21,6 +22,7 @@ func Strip(object any) (any, error) {
 		if stripped.Spec.Secret != nil {
 			stripped.Spec.Secret.Template = nil
 		}
+		stripStatus(&stripped.Status)
 		share(stripped)
 	case *v1alpha1.OAuthApplication:
 		stripMeta(&stripped.ObjectMeta)
@@ -35,6 +37,15 @@ func stripMeta(meta *metav1.ObjectMeta) {
 	if len(meta.Annotations) == 0 {
 		meta.Annotations = nil
 	}
+}
+
+// stripStatus takes out the conditions that are there for tools which follow kstatus. What is left is in lists of its length: a
+// decoder makes longer ones.
+func stripStatus(status *v1alpha1.OAuthConnectionStatus) {
+	status.Conditions = slices.Clone(slices.DeleteFunc(status.Conditions, func(condition metav1.Condition) bool {
+		return condition.Type == v1alpha1.ConditionReconciling || condition.Type == v1alpha1.ConditionStalled
+	}))
+	status.Scopes = slices.Clone(status.Scopes)
 }
 
 // share holds once what many connections say alike.

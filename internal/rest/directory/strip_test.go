@@ -32,6 +32,8 @@ func TestStrip(t *testing.T) {
 		c.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: "r", Message: "m"}}
 	})
 	want := full.DeepCopy()
+	full.Status.Conditions = append(full.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionReconciling},
+		metav1.Condition{Type: v1alpha1.ConditionStalled})
 	ballast(&full.ObjectMeta)
 	full.Spec.Secret.Template = &v1alpha1.SecretTemplate{}
 	got, err := directory.Strip(full)
