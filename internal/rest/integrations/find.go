@@ -70,7 +70,7 @@ func (h *Handler) existing(ctx context.Context, v *visit, w wish, owner, name st
 	if w.selector != "" {
 		return h.selected(ctx, v, w)
 	}
-	held := h.Directory.HeldAt(v.integration.Name, owner)
+	held := staying(h.Directory.HeldAt(v.integration.Name, owner), name)
 	if owner == "" || len(held) == 0 {
 		if err := h.Access.MayCreate(ctx, v.caller, v.integration, name); err != nil {
 			return nil, err
@@ -103,11 +103,22 @@ func (h *Handler) selected(ctx context.Context, v *visit, w wish) (*v1alpha1.OAu
 	return found, h.Access.MayCreate(ctx, v.caller, there, found.Name)
 }
 
+// staying leaves out what is being deleted; but if nothing else is there, what has the name has to go first.
+func staying(held []*v1alpha1.OAuthConnection, name string) []*v1alpha1.OAuthConnection {
+	stay := without(held, func(c *v1alpha1.OAuthConnection) bool { return c.DeletionTimestamp != nil })
+	if len(stay) > 0 {
+		return stay
+	}
+	return without(held, func(c *v1alpha1.OAuthConnection) bool { return c.Name != name })
+}
+
+func without(held []*v1alpha1.OAuthConnection, unwanted func(c *v1alpha1.OAuthConnection) bool) []*v1alpha1.OAuthConnection {
+	return slices.DeleteFunc(slices.Clone(held), unwanted)
+}
+
 // choose takes, of several connections of one holder, the one that works, else the one that is made here.
 func choose(held []*v1alpha1.OAuthConnection, name string) (*v1alpha1.OAuthConnection, error) {
-	active := slices.DeleteFunc(slices.Clone(held), func(c *v1alpha1.OAuthConnection) bool {
-		return c.Status.Phase != v1alpha1.ConnectionActive || c.DeletionTimestamp != nil
-	})
+	active := without(held, func(c *v1alpha1.OAuthConnection) bool { return c.Status.Phase != v1alpha1.ConnectionActive })
 	if len(active) > 0 {
 		held = active
 	}

@@ -338,6 +338,55 @@ func TestWhoMayConnect(t *testing.T) {
 	}
 }
 
+// A right to make the shared connection is none to authorize shared ones of other names.
+func TestTheRightIsToAName(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.may = map[string]bool{"jane create platform/crm-shared": true}
+		w.hold("held", "", func(c *v1alpha1.OAuthConnection) {
+			active(c)
+			c.Status.AuthorizationURL = linked(c)
+		})
+		w.refused(w.request(jane, http.MethodGet, connect+"?shared=true", ""), problem.Forbidden, "")
+		w.may["jane create platform/held"] = true
+		if a := w.request(jane, http.MethodGet, connect+"?shared=true", ""); a.Code != http.StatusFound {
+			t.Errorf("answered %d: %s", a.Code, a.Body)
+		}
+	})
+}
+
+// A connection of another namespace would have to be created there; its owner could be anybody's invention.
+func TestAnotherNamespace(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		c := &v1alpha1.OAuthConnection{}
+		c.Namespace, c.Name, c.Spec.Owner = "team", "theirs", jane
+		c.Spec.ApplicationRef = v1alpha1.ApplicationReference{Namespace: "platform", Name: "crm"}
+		w.plane.change(w.plane.add(c).UID, func(c *v1alpha1.OAuthConnection) {
+			active(c)
+			c.Status.AuthorizationURL = linked(c)
+		})
+		w.may["jane get team/theirs"] = true
+		ask := func() answer { return w.request(jane, http.MethodGet, connect, "", selecting("team.theirs")...) }
+		w.refused(ask(), problem.Forbidden, "")
+		w.may["jane create team/theirs"] = true
+		if a := ask(); !strings.Contains(a.Header().Get("Location"), "/team/theirs?") {
+			t.Errorf("answered %d: %s", a.Code, a.Body)
+		}
+	})
+}
+
+// Who owns a connection whose application is gone is told so; others learn nothing.
+func TestTheApplicationIsGone(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.hold(janes, jane, active)
+		w.directory.ApplicationHandler().OnDelete(w.directory.ApplicationNamed(crm()))
+		w.refused(w.request(jane, http.MethodGet, connect, ""), problem.ConnectionNotReady, v1alpha1.ReasonApplicationNotFound)
+		w.refused(w.request("joe", http.MethodGet, connect, ""), problem.Forbidden, "")
+	})
+}
+
 func selecting(selector string) []string {
 	if selector == "" {
 		return nil
@@ -356,6 +405,10 @@ func TestSeveral(t *testing.T) {
 		active(c)
 		c.Status.AuthorizationURL = linked(c)
 	}
+	goes := func(c *v1alpha1.OAuthConnection) {
+		works(c)
+		c.DeletionTimestamp = new(metav1.Now())
+	}
 	type held map[string]func(*v1alpha1.OAuthConnection)
 	for name, test := range map[string]struct {
 		held held
@@ -364,6 +417,8 @@ func TestSeveral(t *testing.T) {
 		"one works":          {held{janes: waits, "other": works}, "other"},
 		"none works":         {held{janes: waits, "other": waits}, janes},
 		"two work":           {held{janes: works, "other": works, "third": waits}, janes},
+		"one goes":           {held{janes: goes, "other": waits}, "other"},
+		"all of them go":     {held{"third": goes, "other": goes}, janes},
 		"two of other names": {held{"other": works, "third": works, janes: waits}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -474,6 +529,20 @@ func TestSomebodyElseWasFirst(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The name is taken, and what by cannot be read.
+func TestNobodyKnowsWhoWasFirst(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.plane.refuse = func(write string) error {
+			if write == "create connection" {
+				return apierrors.NewAlreadyExists(schema.GroupResource{}, janes)
+			}
+			return errors.New("no route to host")
+		}
+		w.refused(w.request(jane, http.MethodGet, connect, ""), problem.ClusterUnavailable, "")
+	})
 }
 
 // c0 is a connection as the API server has it.

@@ -122,7 +122,7 @@ func newWorld(t *testing.T, fixed fixed) *world {
 		"GET /api/integrations/{id}/connection": handler.Show, "DELETE /api/integrations/{id}/connection": handler.Disconnect,
 		"GET /api/integration-connections": handler.List,
 	} {
-		w.server.Handle(pattern, problem.Handler(serve, nil))
+		w.server.Handle(pattern, problem.Handler(serve, func(_ *http.Request, p *problem.Error) { w.logged.WriteString(p.Error()) }))
 	}
 	w.apply(func(*v1alpha1.OAuthApplication) {})
 	w.may["jane create platform/*"] = true
