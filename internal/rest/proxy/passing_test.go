@@ -230,7 +230,7 @@ func TestHeaders(t *testing.T) {
 		t.Run(form, func(t *testing.T) {
 			answered := send()
 			wantPassed(t, answered, http.StatusOK, "")
-			sent := <-got
+			sent := receive(t, got)
 			if values := sent["Authorization"]; len(values) != 1 || values[0] != "Bearer "+oldToken {
 				t.Errorf("the provider got Authorization %q", values)
 			}

@@ -201,11 +201,34 @@ func start(t *testing.T, s setup) *world {
 // provider is a server whose errors of connections are nobody's.
 func provider(t *testing.T, handler http.HandlerFunc) *httptest.Server {
 	t.Helper()
-	server := httptest.NewUnstartedServer(handler)
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	return providerAt(t, "127.0.0.1", handler)
+}
+
+// providerAt is a provider at an address of loopback.
+func providerAt(t *testing.T, address string, handler http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &httptest.Server{Listener: listener, Config: &http.Server{
+		Handler: handler, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute,
+	}}
 	server.Start()
 	t.Cleanup(server.Close)
 	return server
+}
+
+// receive takes what a server was sent.
+func receive[T any](t *testing.T, from <-chan T) T {
+	t.Helper()
+	select {
+	case got := <-from:
+		return got
+	case <-time.After(30 * time.Second):
+		t.Fatal("nothing came")
+		panic("unreachable")
+	}
 }
 
 // rawProvider answers each connection by hand. It ends them all with the test.
@@ -230,16 +253,16 @@ func rawProvider(t *testing.T, serve func(net.Conn)) string {
 			conns = append(conns, conn)
 			mu.Unlock()
 			work.Go(func() {
-				defer conn.Close()
+				defer func() { _ = conn.Close() }()
 				serve(conn)
 			})
 		}
 	})
 	t.Cleanup(func() {
-		listener.Close()
+		_ = listener.Close()
 		mu.Lock()
 		for _, conn := range conns {
-			conn.Close()
+			_ = conn.Close()
 		}
 		mu.Unlock()
 		work.Wait()
@@ -268,16 +291,16 @@ func (w *world) request(method, path string, body io.Reader, headers ...string) 
 }
 
 // client follows no redirect and undoes no compression.
-func client(t *testing.T) *http.Client {
+func client(t *testing.T) *http.Transport {
 	t.Helper()
 	transport := &http.Transport{DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return transport
 }
 
 func (w *world) do(request *http.Request) answer {
 	w.t.Helper()
-	response, err := client(w.t).Do(request)
+	response, err := client(w.t).RoundTrip(request)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -317,13 +340,7 @@ func (w *world) form(content any, headers ...string) answer {
 
 func (w *world) record() proxy.Record {
 	w.t.Helper()
-	select {
-	case record := <-w.records:
-		return record
-	case <-w.t.Context().Done():
-		w.t.Fatal("no record came")
-		return proxy.Record{}
-	}
+	return receive(w.t, w.records)
 }
 
 // wantProblem checks an error of the API's own.
