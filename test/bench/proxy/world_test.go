@@ -201,13 +201,13 @@ func install(b *testing.B, server *hostile.Server, directory, api string) string
 	meta := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: namespace, Name: name} }
 	for _, object := range []client.Object{
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
-		&corev1.Secret{ObjectMeta: meta(name), StringData: map[string]string{v1alpha1.DefaultClientSecretKey: c.Secret}},
+		&corev1.Secret{ObjectMeta: meta(name + "-client"), StringData: map[string]string{v1alpha1.DefaultClientSecretKey: c.Secret}},
 		&corev1.Secret{ObjectMeta: meta(name + "-code"), StringData: map[string]string{
 			v1alpha1.DefaultCodeKey: code, v1alpha1.DefaultCodeVerifierKey: verifier,
 		}},
 		&v1alpha1.OAuthApplication{ObjectMeta: meta(name), Spec: v1alpha1.OAuthApplicationSpec{
 			IssuerURL: server.URL, RedirectURL: harness.DefaultRedirectURI, APIBaseURL: v1alpha1.EndpointURL("http://" + api),
-			Client:    v1alpha1.ClientSpec{ID: c.ID, SecretRef: &v1alpha1.SecretKeyReference{Name: name}},
+			Client:    v1alpha1.ClientSpec{ID: c.ID, SecretRef: &v1alpha1.SecretKeyReference{Name: name + "-client"}},
 			APILimits: &v1alpha1.APILimits{MaxConcurrent: 1000, Connection: &v1alpha1.ConnectionAPILimits{MaxConcurrent: 1000}},
 		}},
 		&v1alpha1.OAuthConnection{ObjectMeta: meta(name), Spec: v1alpha1.OAuthConnectionSpec{
@@ -247,11 +247,11 @@ func awaitReady(b *testing.B) {
 	defer cancel()
 	err := testenv.Wait(ctx, func() error {
 		c := &v1alpha1.OAuthConnection{}
-		if err := plane.Client().Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, c); err != nil {
+		if err := plane.Client().Get(context.WithoutCancel(ctx), client.ObjectKey{Namespace: namespace, Name: name}, c); err != nil {
 			return err
 		}
 		if c.Status.Phase != v1alpha1.ConnectionActive || c.Status.SecretName == "" {
-			return fmt.Errorf("the connection is %s", c.Status.Phase)
+			return fmt.Errorf("the connection is %s: %+v", c.Status.Phase, c.Status.Conditions)
 		}
 		return nil
 	})
