@@ -11,8 +11,8 @@ import (
 
 // Query asks for a page of connections.
 type Query struct {
-	// Visible says which connections may be seen; nil: all. It is called without a lock, and gives the same answer for the same
-	// connection.
+	// Visible says which connections may be seen; nil: all. It is called without a lock, keeps nothing, and gives the same answer
+	// for the same connection.
 	Visible func(*v1alpha1.OAuthConnection) bool
 	// Owner is the user who asks. With it, Visible decides by namespace and owner alone: it is asked once for each namespace, by
 	// a connection of which nothing but the namespace is set, and where it says no, only connections of Owner are asked about.
@@ -116,6 +116,8 @@ type sight struct {
 	owner uint32
 	// namespaces holds verdicts by the number of a namespace.
 	namespaces []verdict
+	// probe is what visible is asked about in place of a whole namespace.
+	probe v1alpha1.OAuthConnection
 }
 
 func (s *sight) sees(i item[v1alpha1.OAuthConnection]) bool {
@@ -136,8 +138,7 @@ func (s *sight) within(i item[v1alpha1.OAuthConnection]) bool {
 	verdict := &s.namespaces[i.namespace]
 	if *verdict == notAsked {
 		*verdict = unseen
-		probe := v1alpha1.OAuthConnection{}
-		if probe.Namespace = i.object.Namespace; s.visible(&probe) {
+		if s.probe.Namespace = i.object.Namespace; s.visible(&s.probe) {
 			*verdict = seen
 		}
 	}

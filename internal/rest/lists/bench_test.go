@@ -88,7 +88,7 @@ func received(b *testing.B, sent *v1alpha1.OAuthConnection) *v1alpha1.OAuthConne
 	for _, manager := range []string{"argocd-controller", "oauth-operator"} {
 		sent.ManagedFields = append(sent.ManagedFields, metav1.ManagedFieldsEntry{
 			Manager: manager, Operation: metav1.ManagedFieldsOperationApply, FieldsType: "FieldsV1",
-			FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{` + strings.Repeat(`"f:member":{},`, 40) + `"f:last":{}}}`)},
+			FieldsV1: metav1.NewFieldsV1(`{"f:spec":{` + strings.Repeat(`"f:member":{},`, 40) + `"f:last":{}}}`),
 		})
 	}
 	content, err := json.Marshal(sent)
@@ -189,7 +189,7 @@ func BenchmarkPage(b *testing.B) {
 
 // benchRoles let admin list everywhere and tina in one namespace of many.
 func benchRoles() roles {
-	return roles{"admin list oauthconnections": true, "tina list oauthconnections team-007": true}
+	return grant("admin list oauthconnections", "tina list oauthconnections team-007")
 }
 
 func ask(b *testing.B, w *world, all []question) {
@@ -282,7 +282,7 @@ func heap() float64 {
 
 // BenchmarkEvent is what one change of a connection costs, with somebody looking at a page after each.
 func BenchmarkEvent(b *testing.B) {
-	w := crowded(b, roles{}, nil)
+	w := crowded(b, grant(), nil)
 	all := w.directory.OfApplication(types.NamespacedName{Namespace: "platform", Name: "crm-001"})
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {

@@ -82,19 +82,18 @@ func (h *Handler) connections(w http.ResponseWriter, r *http.Request, statuses [
 	query := directory.Query{
 		Visible: visible, Owner: c.GetName(), Statuses: asked.statuses, After: asked.after, Limit: asked.limit,
 	}
-	shown := represent.Page[represent.Connection]{Data: []represent.Connection{}}
 	if asked.application != "" {
 		var exists bool
 		if query.Application, exists = h.application(asked.application); !exists {
-			return write(w, shown)
+			return write(w, represent.Page[represent.Connection]{Data: []represent.Connection{}})
 		}
 	}
 	page, next, more := h.directory.Connections(query)
+	shown := make([]represent.Connection, 0, len(page))
 	for _, connection := range page {
-		shown.Data = append(shown.Data, h.connection(connection))
+		shown = append(shown, h.connection(connection))
 	}
-	shown.NextCursor = cursor(next, more)
-	return write(w, shown)
+	return write(w, represent.Page[represent.Connection]{Data: shown, NextCursor: cursor(next, more)})
 }
 
 // application returns the name of the application that a filter means by UID or {namespace}.{name}. Whether the caller may see it
@@ -139,11 +138,11 @@ func (h *Handler) Applications(w http.ResponseWriter, r *http.Request) error {
 	page, next, more := h.directory.Applications(directory.ApplicationQuery{
 		Visible: visible, Statuses: asked.statuses, After: asked.after, Limit: asked.limit,
 	})
-	shown := represent.Page[represent.Application]{Data: []represent.Application{}, NextCursor: cursor(next, more)}
+	shown := make([]represent.Application, 0, len(page))
 	for _, application := range page {
-		shown.Data = append(shown.Data, h.represent.Application(application))
+		shown = append(shown, h.represent.Application(application))
 	}
-	return write(w, shown)
+	return write(w, represent.Page[represent.Application]{Data: shown, NextCursor: cursor(next, more)})
 }
 
 // Application answers GET /oauth_applications/{id} with a represent.Application, whatever its status.

@@ -27,11 +27,14 @@ const (
 // usual is a world with an administrator, an operator of one tenant, and owners.
 func usual(t *testing.T) *world {
 	t.Helper()
-	w := newWorld(t, roles{
-		"admin list oauthconnections": true, "admin get oauthconnections": true,
-		"admin list oauthapplications": true, "admin get oauthapplications": true,
-		"tina list oauthconnections tenant": true, "tina list oauthapplications tenant": true,
-	})
+	w := newWorld(t, grant(
+		"admin list oauthconnections",
+		"admin get oauthconnections",
+		"admin list oauthapplications",
+		"admin get oauthapplications",
+		"tina list oauthconnections tenant",
+		"tina list oauthapplications tenant",
+	))
 	w.apply("a1", 1, "platform", "crm")
 	gone := w.apply("a2", 2, "tenant", "erp")
 	deleted := gone.DeepCopy()
@@ -126,7 +129,7 @@ func TestPages(t *testing.T) {
 
 // A page has 100 objects unless fewer are asked for; a cursor says that there are more.
 func TestDefaultLimit(t *testing.T) {
-	w := newWorld(t, roles{"admin list oauthconnections": true})
+	w := newWorld(t, grant("admin list oauthconnections"))
 	for i := range 101 {
 		w.connect(types.UID(fmt.Sprintf("u%03d", i)), i, "ns", "", v1alpha1.ConnectionActive)
 	}
@@ -238,7 +241,7 @@ func TestObjectsAreTheSameInLists(t *testing.T) {
 
 // The envelope has both members, whatever is in it.
 func TestEmptyList(t *testing.T) {
-	w := newWorld(t, roles{})
+	w := newWorld(t, grant())
 	for _, path := range []string{connectionsPath, allConnectionsPath, applicationsPath, connectionsPath + "?oauth_application_id=x"} {
 		if got := w.as(t, "nobody", path).Body.String(); got != `{"data":[],"next_cursor":null}` {
 			t.Errorf("%s: %s", path, got)

@@ -25,14 +25,29 @@ import (
 	"github.com/oauth-operator/oauth-operator/internal/rest/represent"
 )
 
-// roles are what users may: "user verb resource namespace", with an empty namespace for all.
-type roles map[string]bool
+// roles are what users may.
+type roles map[role]bool
+
+// role is a right of a user; without a namespace in all.
+type role struct{ user, verb, resource, namespace string }
+
+// grant makes roles of "user verb resource namespace".
+func grant(rights ...string) roles {
+	made := roles{}
+	for _, right := range rights {
+		words := append(strings.Fields(right), "")
+		made[role{words[0], words[1], words[2], words[3]}] = true
+	}
+	return made
+}
 
 func (r roles) May(_ context.Context, c caller.Caller, a caller.Attributes) (bool, error) {
-	may := func(namespace string) bool {
-		return r[strings.TrimSpace(c.GetName()+" "+a.Verb+" "+a.Resource+" "+namespace)]
+	right := role{c.GetName(), a.Verb, a.Resource, a.Namespace}
+	if r[right] {
+		return true, nil
 	}
-	return may(a.Namespace) || may(""), nil
+	right.namespace = ""
+	return r[right], nil
 }
 
 // away is an API server that does not answer.
