@@ -23,7 +23,9 @@ import (
 func epoch() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 // connection makes a connection of application crm in its own namespace; change may be nil.
-func connection(namespace, name string, uid types.UID, second int, change func(*v1alpha1.OAuthConnection)) *v1alpha1.OAuthConnection {
+func connection(
+	namespace, name string, uid types.UID, second int, change func(*v1alpha1.OAuthConnection),
+) *v1alpha1.OAuthConnection {
 	made := &v1alpha1.OAuthConnection{}
 	made.Namespace, made.Name, made.UID = namespace, name, uid
 	made.CreationTimestamp = metav1.NewTime(epoch().Add(time.Duration(second) * time.Second))
@@ -209,11 +211,11 @@ func TestCursorAfterRestart(t *testing.T) {
 func TestLastPage(t *testing.T) {
 	d := directory.New()
 	for i := range 4 {
-		d.ConnectionHandler().OnAdd(connection("ns", fmt.Sprint(i), types.UID(fmt.Sprint("u", i)), i, func(c *v1alpha1.OAuthConnection) {
-			if i == 3 {
-				c.Status.Phase = v1alpha1.ConnectionInactive
-			}
-		}), false)
+		c := connection("ns", fmt.Sprint(i), types.UID(fmt.Sprint("u", i)), i, nil)
+		if i == 3 {
+			c.Status.Phase = v1alpha1.ConnectionInactive
+		}
+		d.ConnectionHandler().OnAdd(c, false)
 	}
 	page, _, more := d.Connections(directory.Query{Limit: 3, Statuses: []string{directory.StatusActive}})
 	if len(page) != 3 || more {

@@ -91,7 +91,8 @@ func TestApplications(t *testing.T) {
 	if got := names(directory.ApplicationQuery{Statuses: []string{directory.StatusActive}}); got != "u2 u3 " {
 		t.Errorf("active are %s", got)
 	}
-	if got := names(directory.ApplicationQuery{Visible: func(a *v1alpha1.OAuthApplication) bool { return a.Namespace == "n1" }}); got != "u3 u1 " {
+	visible := func(a *v1alpha1.OAuthApplication) bool { return a.Namespace == "n1" }
+	if got := names(directory.ApplicationQuery{Visible: visible}); got != "u3 u1 " {
 		t.Errorf("visible are %s", got)
 	}
 	if d.Application("u1") != deleted || d.ApplicationNamed(named("n2", "b")) != two || d.Application("u9") != nil {
@@ -100,7 +101,8 @@ func TestApplications(t *testing.T) {
 	anew := application("n2", "b", "u7", 9)
 	handler.OnUpdate(two, anew) // Deleted and made anew while nobody watched.
 	handler.OnDelete(toolscache.DeletedFinalStateUnknown{Key: "n1/a"})
-	if d.Application("u2") != nil || d.Application("u7") != anew || d.Application("u3") != nil || d.ApplicationNamed(named("n1", "a")) != nil {
+	if d.Application("u2") != nil || d.Application("u7") != anew || d.Application("u3") != nil ||
+		d.ApplicationNamed(named("n1", "a")) != nil {
 		t.Error("what is gone is still found")
 	}
 	if got := names(directory.ApplicationQuery{}); got != "u1 u7 " {
@@ -215,7 +217,8 @@ func TestConcurrency(t *testing.T) {
 	for w := range 4 {
 		writers.Go(func() {
 			for i := range 300 {
-				c := connection(fmt.Sprint("n", i%7), fmt.Sprint(w, "-", i), types.UID(fmt.Sprintf("u%d-%03d", w, i)), i%13, owned(fmt.Sprint("user", i%5)))
+				uid, owner := types.UID(fmt.Sprintf("u%d-%03d", w, i)), fmt.Sprint("user", i%5)
+				c := connection(fmt.Sprint("n", i%7), string(uid), uid, i%13, owned(owner))
 				handler.OnAdd(c, false)
 				if i%3 == 0 {
 					handler.OnDelete(c)

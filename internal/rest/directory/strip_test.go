@@ -41,7 +41,8 @@ func TestStrip(t *testing.T) {
 		t.Errorf("%v: got %+v\nwant %+v", err, got, want)
 	}
 	full.Annotations = map[string]string{v1alpha1.AnnotationRefreshRequestedAt: "now", "other": "x"}
-	if _, err := directory.Strip(full); err != nil || len(full.Annotations) != 1 || full.Annotations[v1alpha1.AnnotationRefreshRequestedAt] != "now" {
+	if _, err := directory.Strip(full); err != nil || len(full.Annotations) != 1 ||
+		full.Annotations[v1alpha1.AnnotationRefreshRequestedAt] != "now" {
 		t.Errorf("annotations %v, %v", full.Annotations, err)
 	}
 

@@ -173,7 +173,9 @@ func TestBadParameters(t *testing.T) {
 			}
 		}
 	}
-	for _, query := range []string{"oauth_application_id=", "oauth_application_id=" + strings.Repeat("a", 600), "status.in=deleted"} {
+	for _, query := range []string{
+		"oauth_application_id=", "oauth_application_id=" + strings.Repeat("a", 600), "status.in=deleted",
+	} {
 		for _, path := range []string{connectionsPath, allConnectionsPath} {
 			checkProblem(t, path+"?"+query, w.as(t, "admin", path+"?"+query), problem.InvalidRequest)
 		}
@@ -242,7 +244,9 @@ func TestObjectsAreTheSameInLists(t *testing.T) {
 // The envelope has both members, whatever is in it.
 func TestEmptyList(t *testing.T) {
 	w := newWorld(t, grant())
-	for _, path := range []string{connectionsPath, allConnectionsPath, applicationsPath, connectionsPath + "?oauth_application_id=x"} {
+	for _, path := range []string{
+		connectionsPath, allConnectionsPath, applicationsPath, connectionsPath + "?oauth_application_id=x",
+	} {
 		if got := w.as(t, "nobody", path).Body.String(); got != `{"data":[],"next_cursor":null}` {
 			t.Errorf("%s: %s", path, got)
 		}

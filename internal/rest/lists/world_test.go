@@ -125,7 +125,9 @@ func (w *world) list(t testing.TB, name, target string) (ids string, next *strin
 }
 
 // connect adds a connection of application platform/crm.
-func (w *world) connect(uid types.UID, second int, namespace, owner string, phase v1alpha1.ConnectionPhase) *v1alpha1.OAuthConnection {
+func (w *world) connect(
+	uid types.UID, second int, namespace, owner string, phase v1alpha1.ConnectionPhase,
+) *v1alpha1.OAuthConnection {
 	c := &v1alpha1.OAuthConnection{}
 	c.Namespace, c.Name, c.UID = namespace, "name-"+string(uid), uid
 	c.CreationTimestamp = metav1.NewTime(time.Date(2026, 1, 1, 0, 0, second, 0, time.UTC))
