@@ -44,7 +44,7 @@ func (x *exchange) roundTrip(ctx context.Context, out *http.Request) (*http.Resp
 			err = context.Cause(ctx)
 		}
 		if err != nil {
-			return nil, x.failure(ctx, err)
+			return nil, x.failure(err)
 		}
 		return response, nil
 	}

@@ -279,12 +279,15 @@ func (x *exchange) fail(err error) {
 	if x.Token != "" {
 		x.w.Header().Set(HeaderToken, x.Token)
 	}
-	if x.in.Context().Err() != nil {
+	if x.callerGone() {
 		x.Status, x.Code, x.Cause, x.Aborted = StatusCallerGone, "", nil, true
 	}
 	x.complete = true
 	problem.Write(x.w, answer)
 }
+
+// callerGone tells whether the caller has gone away. To interrupt the reading of its body looks like that too.
+func (x *exchange) callerGone() bool { return x.in.Context().Err() != nil && x.watch.stood() == nil }
 
 // end leaves nothing behind, and tells the observer. It runs after what breaks off too.
 func (x *exchange) end() {

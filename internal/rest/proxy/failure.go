@@ -72,12 +72,12 @@ func isCertificate(err error) bool {
 }
 
 // failure is what the caller is told of an error: nothing that the provider sent, no address, and nothing of path and query.
-func (x *exchange) failure(ctx context.Context, err error) error {
+func (x *exchange) failure(err error) error {
 	refused := (*problem.Error)(nil)
 	if errors.As(err, &refused) {
 		return refused
 	}
-	if ctx.Err() != nil && !errors.Is(context.Cause(ctx), errDeadline) {
+	if x.callerGone() {
 		return problem.New(problem.ProviderTimeout, "the request was given up before %s answered", x.Host).Because(context.Canceled)
 	}
 	return x.told(err).Because(redact.Error(err, x.secrets()...))

@@ -54,14 +54,14 @@ func keptFromProvider(name string) bool {
 }
 
 // keptFromCaller tells which of the provider's headers speak to a browser about the provider's own host, or only to the next
-// hop. The name is canonical.
+// hop, or have no valid name. The name is canonical.
 func keptFromCaller(name string) bool {
 	switch name {
 	case "Set-Cookie", "Set-Cookie2", "Alt-Svc", "Strict-Transport-Security", "Public-Key-Pins", "Clear-Site-Data",
 		"Connection", "Keep-Alive", "Transfer-Encoding", "Trailer", "Upgrade":
 		return true
 	}
-	return strings.HasPrefix(name, ownPrefix) || strings.HasPrefix(name, "Proxy-")
+	return strings.HasPrefix(name, ownPrefix) || strings.HasPrefix(name, "Proxy-") || !httpguts.ValidHeaderFieldName(name)
 }
 
 // strangersSee tells which headers go with a redirect to a host that the token may not go to: only those that say what is asked

@@ -106,6 +106,13 @@ func (w *watch) pause() {
 	w.enter(pausing)
 }
 
+// stood tells what stood still; nil: nothing has.
+func (w *watch) stood() *lateError {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.late
+}
+
 // end stops watching, and tells what stood still; nil: nothing. Nothing is cancelled or called afterwards.
 func (w *watch) end() *lateError {
 	w.mu.Lock()
