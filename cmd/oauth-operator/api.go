@@ -5,9 +5,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
-	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -25,7 +25,7 @@ func apiCommand(common *commonOptions) *cobra.Command {
 			if err := validateAPI(options); err != nil {
 				return err
 			}
-			audit, err := auditLogger(*common)
+			audit, flush, err := common.auditLogger(os.Stderr)
 			if err != nil {
 				return err
 			}
@@ -42,7 +42,7 @@ func apiCommand(common *commonOptions) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return process.Run(command.Context())
+			return errors.Join(process.Run(command.Context()), flush())
 		},
 	}
 	addAPIFlags(command.Flags(), &options)
@@ -60,14 +60,6 @@ func addAPIFlags(flags *pflag.FlagSet, o *rest.Options) {
 	flags.StringSliceVar(&o.Egress.AllowPrivate, "allow-private-networks", nil,
 		"CIDRs, addresses or host names that requests to providers may reach although they are loopback, link-local, private or cluster addresses; only these may be plain http; the controller needs the same")
 	flags.StringSliceVar(&o.Egress.Deny, "deny-networks", nil, "more CIDRs or addresses to refuse, such as the pod and service ranges")
-}
-
-// auditLogger logs whatever --log-level says: that is about the process, not about its callers.
-func auditLogger(common commonOptions) (logr.Logger, error) {
-	if common.logLevel == "error" {
-		common.logLevel = "info"
-	}
-	return common.logger()
 }
 
 // validateAPI says which flag is wrong.

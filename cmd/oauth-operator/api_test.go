@@ -40,9 +40,14 @@ func TestAPIFlags(t *testing.T) {
 // The audit is written even where nothing else is.
 func TestAuditLogger(t *testing.T) {
 	for _, level := range []string{"debug", "info", "error"} {
-		audit, err := auditLogger(commonOptions{logLevel: level, logFormat: "json"})
-		if err != nil || !audit.Enabled() {
-			t.Errorf("%s: no audit (%v)", level, err)
+		var written strings.Builder
+		audit, stop, err := (&commonOptions{logLevel: level, logFormat: "json"}).auditLogger(&written)
+		if err != nil {
+			t.Fatal(err)
+		}
+		audit.WithName("audit").Info("request", "status", 200)
+		if err := stop(); err != nil || strings.Count(written.String(), `"logger":"audit","msg":"request","status":200`) != 1 {
+			t.Errorf("%s: the audit says %q (%v)", level, written.String(), err)
 		}
 		log, err := (&commonOptions{logLevel: level, logFormat: "json"}).logger()
 		if err != nil || log.Enabled() != (level != "error") {

@@ -4,8 +4,10 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/go-logr/zapr"
@@ -64,12 +66,46 @@ func (o *commonOptions) operatorNamespace() string {
 	return defaultNamespace
 }
 
+// auditFlush is how long a line of the audit may wait for others: a write by itself costs a caller more than all else here.
+const auditFlush = 100 * time.Millisecond
+
+// auditLogger writes whatever --log-level says, which is about the process and not about its callers. Lines are written several at
+// once; stop writes what is left.
+func (o *commonOptions) auditLogger(to io.Writer) (log logr.Logger, stop func() error, err error) {
+	config, err := o.zapConfig()
+	if err != nil {
+		return logr.Logger{}, nil, err
+	}
+	encoder := zapcore.NewJSONEncoder(config.EncoderConfig)
+	if config.Encoding == "console" {
+		encoder = zapcore.NewConsoleEncoder(config.EncoderConfig)
+	}
+	// A terminal or a pipe cannot be synced: nothing but Write is asked of it.
+	out := &zapcore.BufferedWriteSyncer{WS: zapcore.AddSync(struct{ io.Writer }{to}), FlushInterval: auditFlush}
+	return zapr.NewLogger(zap.New(zapcore.NewCore(encoder, out, zapcore.InfoLevel))), out.Stop, nil
+}
+
 // logger writes to standard error. what client-go and controller-runtime say goes the same way.
 func (o *commonOptions) logger() (logr.Logger, error) {
+	config, err := o.zapConfig()
+	if err != nil {
+		return logr.Logger{}, err
+	}
+	built, err := config.Build()
+	if err != nil {
+		return logr.Logger{}, fmt.Errorf("make the logger: %w", err)
+	}
+	log := zapr.NewLogger(built)
+	klog.SetLogger(log)
+	ctrl.SetLogger(log)
+	return log, nil
+}
+
+func (o *commonOptions) zapConfig() (zap.Config, error) {
 	levels := map[string]zapcore.Level{"debug": zapcore.DebugLevel, "info": zapcore.InfoLevel, "error": zapcore.ErrorLevel}
 	level, ok := levels[o.logLevel]
 	if !ok {
-		return logr.Logger{}, fmt.Errorf("--log-level %q: want debug, info or error", o.logLevel)
+		return zap.Config{}, fmt.Errorf("--log-level %q: want debug, info or error", o.logLevel)
 	}
 	config := zap.NewProductionConfig()
 	config.Level = zap.NewAtomicLevelAt(level)
@@ -81,14 +117,7 @@ func (o *commonOptions) logger() (logr.Logger, error) {
 	case "text":
 		config.Encoding = "console"
 	default:
-		return logr.Logger{}, fmt.Errorf("--log-format %q: want json or text", o.logFormat)
+		return zap.Config{}, fmt.Errorf("--log-format %q: want json or text", o.logFormat)
 	}
-	built, err := config.Build()
-	if err != nil {
-		return logr.Logger{}, fmt.Errorf("make the logger: %w", err)
-	}
-	log := zapr.NewLogger(built)
-	klog.SetLogger(log)
-	ctrl.SetLogger(log)
-	return log, nil
+	return config, nil
 }

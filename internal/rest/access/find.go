@@ -145,6 +145,16 @@ func (a *Access) see(
 		_, err := a.has(ctx, c, rights, connections, standIn)
 		return nil, err
 	}
+	if len(candidates) == 1 { // As nearly always: there is nothing to do at the same time.
+		sees, err := Owns(c, candidates[0]), error(nil)
+		if !sees {
+			sees, err = a.has(ctx, c, rights, connections, nameOf(candidates[0]))
+		}
+		if err != nil || !sees {
+			return nil, err
+		}
+		return candidates, nil
+	}
 	sees := make([]bool, len(candidates))
 	asking, ctx := errgroup.WithContext(ctx)
 	asking.SetLimit(atOnce)

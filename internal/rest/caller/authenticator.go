@@ -144,13 +144,19 @@ func bearer(values []string) (token string, ok bool) {
 func isToken(text string) bool {
 	core := strings.TrimRight(text, "=")
 	for i := range len(core) {
-		c := core[i]
-		letter, digit := 'a' <= c|0x20 && c|0x20 <= 'z', '0' <= c && c <= '9'
-		if !letter && !digit && !strings.ContainsRune("-._~+/", rune(c)) {
+		if !isTokenByte(core[i]) {
 			return false
 		}
 	}
 	return core != ""
+}
+
+func isTokenByte(c byte) bool {
+	switch c {
+	case '-', '.', '_', '~', '+', '/':
+		return true
+	}
+	return 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9'
 }
 
 func unauthenticated(challenge, detail string) *problem.Error {
