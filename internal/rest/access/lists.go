@@ -5,7 +5,7 @@ package access
 import (
 	"context"
 	"math"
-	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -62,23 +62,26 @@ func (a *Access) look(ctx context.Context, c caller.Caller, resource string, nam
 	if err != nil || everywhere {
 		return sight{everywhere: everywhere}, err
 	}
-	found := sight{namespaces: sets.New[string]()}
-	var mutex sync.Mutex
+	all := namespaces()
+	may := make([]bool, len(all))
 	asking, ctx := errgroup.WithContext(ctx)
-	asking.SetLimit(atOnce)
-	for _, namespace := range namespaces() {
-		asking.Go(func() error {
-			may, err := a.lists(ctx, c, resource, namespace)
-			if may {
-				mutex.Lock()
-				defer mutex.Unlock()
-				found.namespaces.Insert(namespace)
+	var next atomic.Int64
+	for range min(atOnce, len(all)) { // Most answers are remembered: a goroutine for each would cost more than they do.
+		asking.Go(func() (err error) {
+			for i := int(next.Add(1)) - 1; i < len(all) && err == nil; i = int(next.Add(1)) - 1 {
+				may[i], err = a.lists(ctx, c, resource, all[i])
 			}
 			return err
 		})
 	}
 	if err := asking.Wait(); err != nil {
 		return sight{}, err
+	}
+	found := sight{namespaces: sets.New[string]()}
+	for i, namespace := range all {
+		if may[i] {
+			found.namespaces.Insert(namespace)
+		}
 	}
 	return found, nil
 }
