@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -226,9 +227,7 @@ func TestRetries(t *testing.T) {
 				case first && row.status == 0:
 					panic(http.ErrAbortHandler)
 				case first:
-					for name, values := range row.answer {
-						w.Header()[name] = values
-					}
+					maps.Copy(w.Header(), row.answer)
 					w.WriteHeader(row.status)
 				}
 				_, _ = w.Write(body)

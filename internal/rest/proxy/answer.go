@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+
+	"github.com/oauth-operator/oauth-operator/internal/redact"
 )
 
 // answerBody is the provider's body on its way to the caller.
@@ -20,8 +22,11 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.exchange.Received += int64(n)
 	b.exchange.watch.touch()
-	if errors.Is(err, io.EOF) {
+	switch {
+	case errors.Is(err, io.EOF):
 		b.exchange.complete = true
+	case err != nil && !b.exchange.callerGone():
+		b.exchange.Cause = redact.Error(err, b.exchange.secrets()...)
 	}
 	return n, err
 }

@@ -163,7 +163,10 @@ func (x *exchange) renew(ctx context.Context, response *http.Response, resendabl
 	x.renewed = true
 	x.watch.pause()
 	fresh, err := x.options.Credentials.Renew(ctx, x.connection, x.credential, credential.Rejected)
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return false // The answer is dropped: nobody waits for it any more.
+	case err != nil:
 		x.Token, x.Renewal = TokenRejected, err
 		// It was renewed a moment ago, and does not work: the grant may have ended.
 		x.verify = errors.Is(err, credential.ErrTooSoon)

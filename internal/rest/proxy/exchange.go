@@ -299,12 +299,14 @@ func (x *exchange) end() {
 	}
 	x.leave()
 	if x.verify {
+		// The caller need not wait for what is not about its request.
+		_ = http.NewResponseController(x.w).Flush()
 		x.options.Credentials.Verify(x.in.Context(), x.connection, x.credential)
 	}
 	x.Duration = x.options.Clock.Now().Sub(x.Started)
 	x.Aborted = x.Aborted || !x.complete
 	if late != nil && x.answering {
-		x.Cause = late
+		x.Cause = late // And not what it brought about.
 	}
 	if x.options.Observer != nil {
 		x.options.Observer.Done(x.record)

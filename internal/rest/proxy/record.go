@@ -32,7 +32,7 @@ type Record struct {
 	Status int
 	// Code of the API's own error; empty: the answer is the provider's.
 	Code problem.Code
-	// Cause is the error behind Code; nil where the code says all. It holds no token.
+	// Cause is the error behind Code, or why the provider's answer broke off; nil where nothing is left to say. It holds no token.
 	Cause error
 	// Aborted : the caller did not get all of the answer.
 	Aborted bool

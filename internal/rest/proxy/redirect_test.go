@@ -77,7 +77,8 @@ func TestRedirectToAnotherHost(t *testing.T) {
 		case "/home":
 			seen <- r
 		default:
-			http.Redirect(w, r, stranger.URL+r.URL.Path, http.StatusTemporaryRedirect)
+			w.Header().Set("Location", stranger.URL+r.URL.Path)
+			w.WriteHeader(http.StatusTemporaryRedirect)
 		}
 	})
 	app := append(bearer(oldToken), credential.Header{Name: "X-Api-Key", Value: sensitive.New("canary-key")})
