@@ -30,6 +30,8 @@ type call struct {
 	body any
 	// replica of the API that is called.
 	replica int
+	// http1 : by HTTP/1.1, which has headers from hop to hop.
+	http1 bool
 }
 
 // reply is an answer of the API.
@@ -37,6 +39,8 @@ type reply struct {
 	status int
 	header http.Header
 	body   []byte
+	// trailer is what came after the body.
+	trailer http.Header
 }
 
 // problem is what the API answers when something is wrong.
@@ -67,11 +71,11 @@ func (w *world) try(ctx context.Context, c call) (*reply, error) {
 	if answer.body, err = io.ReadAll(response.Body); err != nil {
 		return nil, fmt.Errorf("%s %s: read the answer: %w", response.Request.Method, c.target, err)
 	}
-	checked := answer
+	answer.trailer = response.Trailer
 	if response.Request.Method == http.MethodHead { // A problem has no body then.
 		return answer, nil
 	}
-	if err := w.document.check(response.Request.Method, c.target, checked); err != nil {
+	if err := w.document.check(response.Request.Method, c.target, answer); err != nil {
 		return nil, fmt.Errorf("%s %s answered %d, which is not as its description says: %w\n%s",
 			response.Request.Method, c.target, answer.status, err, answer.body)
 	}
@@ -92,6 +96,9 @@ func (w *world) send(ctx context.Context, c call) (*http.Response, error) {
 		request.Header.Set("Authorization", "Bearer "+c.as.token)
 	}
 	maps.Copy(request.Header, header)
+	if c.http1 {
+		return w.client1.Do(request)
+	}
 	return w.client.Do(request)
 }
 

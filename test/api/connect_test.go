@@ -22,9 +22,9 @@ import (
 
 func connectRows() []row {
 	return []row{
-		{"POST connect: 202 while the provider is away", connectSlowly},
 		{"GET connect leads a person to the provider", personConnects},
 		{"GET connect on a connection that works gives a fresh link", personConnectsAgain},
+		{"GET /oauth2/callback with an answer that nobody has asked for", strangersCallback},
 		{"GET connect where nobody can authorize", linkInVain},
 		{"POST connect with a code", connectWithCode},
 		{"POST connect with a refresh token", connectWithRefreshToken},
@@ -70,7 +70,7 @@ func personConnects(t *testing.T, w *world) {
 	must(t, made, map[string]any{"ownerId": owner.user, "isShared": false, "lastAuthorizedAt": nil, "tokenExpiresAt": nil})
 	must(t, object(made["data"]), map[string]any{"status": "inactive", "phase": "Authorizing"})
 	login := browse(t, link)
-	if login.Provider == nil || login.Page.Status != http.StatusOK {
+	if login.Provider == nil || login.Callback == nil || login.Page.Status != http.StatusOK {
 		t.Fatalf("the person has come to %q, status %d", login.Page.Heading, login.Page.Status)
 	}
 	c := s.wait(s.find(fmt.Sprint(made["id"])), works)
@@ -87,6 +87,27 @@ func personConnects(t *testing.T, w *world) {
 		}
 		return nil
 	})
+}
+
+// strangersCallback comes to the gateway with an answer that nobody has asked for.
+func strangersCallback(t *testing.T, w *world) {
+	s := w.newSite(t, options{people: true})
+	owner := s.user("owner")
+	s.link(owner, "")
+	for _, query := range []string{"", "?code=x&state=y", "?error=access_denied&state=y", "?code=x"} {
+		page, err := person.New(person.Options{}).Open(t.Context(), w.gateway+v1alpha1.PathCallback+query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if page.Status < http.StatusBadRequest {
+			t.Errorf("%s: status %d", query, page.Status)
+		}
+	}
+	if n := s.authorization.Count(record.Filter{Endpoint: record.Token}); n != 0 {
+		t.Errorf("%d token requests", n)
+	}
+	shown := s.do(t, call{as: owner, target: s.path("connection")}).want(t, http.StatusOK).object(t)
+	must(t, object(shown["data"]), map[string]any{"status": "inactive"})
 }
 
 func personConnectsAgain(t *testing.T, w *world) {
@@ -183,8 +204,8 @@ func connectWithCode(t *testing.T, w *world) {
 	}
 }
 
-// grant obtains tokens without the operator, as the same client elsewhere does.
-func (s *site) grant() (accessToken, refreshToken string) {
+// grant obtains a refresh token without the operator, as the same client elsewhere does.
+func (s *site) grant() (refreshToken string) {
 	s.t.Helper()
 	offered := s.code()
 	form := url.Values{"grant_type": {"authorization_code"}, "redirect_uri": {harness.DefaultRedirectURI}}
@@ -202,19 +223,18 @@ func (s *site) grant() (accessToken, refreshToken string) {
 	}
 	defer response.Body.Close()
 	var tokens struct {
-		AccessToken  string `json:"access_token"`
 		RefreshToken string `json:"refresh_token"`
 	}
 	if err := json.NewDecoder(response.Body).Decode(&tokens); err != nil || tokens.RefreshToken == "" {
 		s.t.Fatalf("no refresh token: status %d, %v", response.StatusCode, err)
 	}
-	return tokens.AccessToken, tokens.RefreshToken
+	return tokens.RefreshToken
 }
 
 func connectWithRefreshToken(t *testing.T, w *world) {
 	s := w.newSite(t, options{})
 	owner := s.user("owner")
-	_, refreshToken := s.grant()
+	refreshToken := s.grant()
 	post := call{as: owner, method: http.MethodPost, target: s.path("connect"), body: map[string]any{"refreshToken": refreshToken}}
 	made := s.do(t, post).want(t, http.StatusCreated).object(t)
 	mustBeOfIntegration(t, made)
@@ -277,11 +297,11 @@ func connectTwice(t *testing.T, w *world) {
 func connectShared(t *testing.T, w *world) {
 	s := w.newSite(t, options{})
 	one, other := s.user("one"), s.user("other", rule{namespace: s.platform, resource: connections, verbs: []string{"get"}})
-	shared, own := s.connect(one, "shared", true), s.connect(one)
+	shared, own := s.connect(one, map[string]any{"shared": true}), s.connect(one)
 	if shared.Spec.Owner != "" || own.Spec.Owner != one.user || shared.UID == own.UID {
 		t.Fatalf("the shared one belongs to %q, the own one to %q", shared.Spec.Owner, own.Spec.Owner)
 	}
-	again := s.connect(other, "shared", true)
+	again := s.connect(other, map[string]any{"shared": true})
 	if again.UID != shared.UID {
 		t.Error("there are two shared connections")
 	}
@@ -289,7 +309,7 @@ func connectShared(t *testing.T, w *world) {
 	must(t, answer, map[string]any{"id": shared.UID, "isShared": true, "ownerId": nil})
 	narrow := s.newAccount(t, s.billing, "narrow", rule{namespace: s.platform, resource: connections, verbs: []string{"create"}, name: "crm-none"})
 	for _, shares := range []bool{true, false} {
-		post := call{as: narrow, method: http.MethodPost, target: s.path("connect"), body: with(s.code(), "shared", shares)}
+		post := call{as: narrow, method: http.MethodPost, target: s.path("connect"), body: with(s.code(), map[string]any{"shared": shares})}
 		s.do(t, post).problem(t, http.StatusForbidden, "Forbidden")
 	}
 }
@@ -301,7 +321,7 @@ func connectSettings(t *testing.T, w *world) {
 	}})
 	owner := s.user("owner")
 	scopes, inputs := []string{"api:read", "offline_access"}, map[string]any{"tenant": "north"}
-	c := s.connect(owner, "displayName", "Books", "scopes", scopes, "inputs", inputs)
+	c := s.connect(owner, map[string]any{"displayName": "Books", "scopes": scopes, "inputs": inputs})
 	if c.Spec.DisplayName != "Books" || c.Spec.Inputs["tenant"] != "north" || !slices.Equal(c.Spec.Scopes, []v1alpha1.Scope{"api:read", "offline_access"}) {
 		t.Errorf("the connection is %+v", c.Spec)
 	}
@@ -311,11 +331,11 @@ func connectSettings(t *testing.T, w *world) {
 	if sent := s.api.Requests(); len(sent) != 1 || sent[0].Path != "/v1/north/invoices" {
 		t.Errorf("the provider got %+v", sent)
 	}
-	differs := call{as: owner, method: http.MethodPost, target: s.path("connect"), body: with(s.code(), "inputs", map[string]any{"tenant": "south"})}
+	differs := call{as: owner, method: http.MethodPost, target: s.path("connect"), body: with(s.code(), map[string]any{"inputs": map[string]any{"tenant": "south"}})}
 	s.do(t, differs).problem(t, http.StatusConflict, "ConnectionNotReady")
 	for name, inputs := range map[string]any{"without": map[string]any{}, "wrong": map[string]any{"tenant": "../x"}} {
 		as := s.user(name)
-		post := call{as: as, method: http.MethodPost, target: s.path("connect"), body: with(s.code(), "inputs", inputs)}
+		post := call{as: as, method: http.MethodPost, target: s.path("connect"), body: with(s.code(), map[string]any{"inputs": inputs})}
 		if p := s.do(t, post).problem(t, http.StatusConflict, "ConnectionNotReady"); p.Reason != v1alpha1.ReasonInvalidInputs {
 			t.Errorf("%s the input: reason %s", name, p.Reason)
 		}
@@ -364,12 +384,12 @@ func connectBadBodies(t *testing.T, w *world) {
 }
 
 // tooLong is how long the provider is away where the API does not wait for it, in seconds.
-const tooLong = 31
+const tooLong = 35
 
 func connectSlowly(t *testing.T, w *world) {
 	s := w.newSite(t, options{hostile: true})
 	owner := s.user("owner")
-	_, refreshToken := s.grant()
+	refreshToken := s.grant()
 	s.hostile().Script(refreshes(), hostile.Status(http.StatusServiceUnavailable, "", hostile.RetryAfterSeconds(tooLong)))
 	post := call{as: owner, method: http.MethodPost, target: s.path("connect"), body: map[string]any{"refreshToken": refreshToken}}
 	answer := s.do(t, post).want(t, http.StatusAccepted)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/grant"
 	"github.com/oauth-operator/oauth-operator/internal/testenv"
 	"github.com/oauth-operator/oauth-operator/test/servers/fositeserver"
 	"github.com/oauth-operator/oauth-operator/test/servers/harness"
@@ -30,6 +32,9 @@ import (
 const (
 	clientID     = "crm"
 	clientSecret = "crm-client-secret-4711"
+	// The provider's API asks as another client, so that its questions are told from the operator's.
+	resourceID     = "crm-api"
+	resourceSecret = "crm-api-secret-4711"
 )
 
 // provider is what authorization servers have in common.
@@ -67,6 +72,8 @@ type options struct {
 	hostile bool
 	// change alters the application before it is made.
 	change func(*v1alpha1.OAuthApplicationSpec)
+	// before makes what the application needs.
+	before func(*site)
 	// upstream alters the provider's API.
 	upstream func(*upstream.Options)
 }
@@ -79,7 +86,7 @@ func (w *world) newSite(t *testing.T, o options) *site {
 	t.Helper()
 	s := &site{world: w, t: t, platform: shared.plane.Namespace(t), billing: shared.plane.Namespace(t)}
 	s.authorize(o)
-	served := upstream.Options{IntrospectionURL: s.base + "/introspect", ClientID: clientID, ClientSecret: clientSecret}
+	served := upstream.Options{IntrospectionURL: s.base + "/introspect", ClientID: resourceID, ClientSecret: resourceSecret}
 	if o.upstream != nil {
 		o.upstream(&served)
 	}
@@ -101,6 +108,9 @@ func (w *world) newSite(t *testing.T, o options) *site {
 	if o.change != nil {
 		o.change(&s.application.Spec)
 	}
+	if o.before != nil {
+		o.before(s)
+	}
 	create(t, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.platform, Name: "crm-client"},
 		StringData: map[string]string{v1alpha1.DefaultClientSecretKey: clientSecret},
@@ -115,7 +125,7 @@ func (s *site) authorize(o options) {
 	settings := harness.Options{
 		Clients: []harness.Client{{
 			ID: clientID, Secret: clientSecret, RedirectURIs: []string{s.gateway + v1alpha1.PathCallback, harness.DefaultRedirectURI},
-		}},
+		}, {ID: resourceID, Secret: resourceSecret}},
 		RequirePKCE: true,
 	}
 	if o.people {
@@ -190,18 +200,19 @@ func (s *site) code() map[string]any {
 }
 
 // with adds members to a body.
-func with(body map[string]any, members ...any) map[string]any {
-	for i := 0; i < len(members); i += 2 {
-		name, _ := members[i].(string)
-		body[name] = members[i+1]
-	}
+func with(body, members map[string]any) map[string]any {
+	maps.Copy(body, members)
 	return body
 }
 
 // connect gives a caller a connection that works, by POST connect, and returns it.
-func (s *site) connect(as *account, members ...any) *v1alpha1.OAuthConnection {
+func (s *site) connect(as *account, members ...map[string]any) *v1alpha1.OAuthConnection {
 	s.t.Helper()
-	answer := s.do(s.t, call{as: as, method: http.MethodPost, target: s.path("connect"), body: with(s.code(), members...)})
+	body := s.code()
+	for _, more := range members {
+		body = with(body, more)
+	}
+	answer := s.do(s.t, call{as: as, method: http.MethodPost, target: s.path("connect"), body: body})
 	answer.want(s.t, http.StatusCreated)
 	id, _ := answer.object(s.t)["id"].(string)
 	return s.find(id)
@@ -290,7 +301,7 @@ func (s *site) token(c *v1alpha1.OAuthConnection) string {
 // hasRecord tells whether the operator holds a grant record of a connection.
 func (s *site) hasRecord(c *v1alpha1.OAuthConnection) bool {
 	s.t.Helper()
-	key := client.ObjectKey{Namespace: testenv.OperatorNamespace, Name: "grant-" + string(c.UID)}
+	key := client.ObjectKey{Namespace: testenv.OperatorNamespace, Name: grant.SecretName(string(c.UID))}
 	err := shared.plane.Client().Get(s.t.Context(), key, &corev1.Secret{})
 	if client.IgnoreNotFound(err) != nil {
 		s.t.Fatal(err)

@@ -49,7 +49,9 @@ type world struct {
 	// logs is where the processes write.
 	logs string
 
-	client    *http.Client
+	// client speaks HTTP/2, client1 HTTP/1.1.
+	client, client1 *http.Client
+
 	document  *document
 	processes []*program.Process
 
@@ -66,7 +68,8 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() {
 		w.stop(t)
 		if t.Failed() {
-			w.keepLogs(t)
+			kept, err := w.keepLogs()
+			t.Logf("the logs of all processes are kept in %s (%v)", kept, err)
 		}
 	})
 	public := w.ports(t)
@@ -127,14 +130,12 @@ func (w *world) stop(t *testing.T) {
 	w.processes = nil
 }
 
-// keepLogs saves what the processes have said.
-func (w *world) keepLogs(t *testing.T) {
-	t.Helper()
-	directory, err := os.MkdirTemp("", "api-logs-")
-	if err == nil {
-		err = os.CopyFS(directory, os.DirFS(w.logs))
+// keepLogs saves what the processes have said, for longer than the test.
+func (w *world) keepLogs() (directory string, err error) {
+	if directory, err = os.MkdirTemp("", "api-logs-"); err != nil {
+		return "", err
 	}
-	t.Logf("the logs of all processes are kept in %s (%v)", directory, err)
+	return directory, os.CopyFS(directory, os.DirFS(w.logs))
 }
 
 func (w *world) waitReady(t *testing.T, probes string) {
@@ -156,7 +157,7 @@ func (w *world) waitReady(t *testing.T, probes string) {
 	})
 }
 
-// certify makes the API a certificate, and the client that trusts it and follows no redirect.
+// certify makes the API a certificate, and the clients that trust it.
 func (w *world) certify(t *testing.T) (certificate, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -187,15 +188,24 @@ func (w *world) certify(t *testing.T) (certificate, key string) {
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(content)
+	w.client, w.client1 = newClient(t, roots, true), newClient(t, roots, false)
+	return certificate, key
+}
+
+// newClient trusts the API's certificate and follows no redirect.
+func newClient(t *testing.T, roots *x509.CertPool, http2 bool) *http.Client {
+	t.Helper()
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(!http2)
+	protocols.SetHTTP2(http2)
 	transport := &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true, DisableCompression: true,
+		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, Protocols: protocols, DisableCompression: true,
 	}
 	t.Cleanup(transport.CloseIdleConnections)
-	w.client = &http.Client{
+	return &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return certificate, key
 }
 
 // watch adds a server whose secrets must not be logged.

@@ -31,6 +31,8 @@ const askWithin = 10 * time.Second
 type Options struct {
 	// IntrospectionURL is where the authorization server answers a client with this ID and secret.
 	IntrospectionURL, ClientID, ClientSecret string
+	// Client asks it; default: http.DefaultClient.
+	Client *http.Client
 	// Token finds the access token in a request; default: that of the Authorization header, scheme Bearer.
 	Token func(*http.Request) string
 	// TLS serves https with a certificate that CAPEM verifies.
@@ -79,6 +81,9 @@ type Server struct {
 func Start(o Options) (*Server, error) {
 	if o.Token == nil {
 		o.Token = record.Bearer
+	}
+	if o.Client == nil {
+		o.Client = http.DefaultClient
 	}
 	s := &Server{options: o, rejected: map[string]bool{}, handlers: map[string]http.Handler{}, changed: make(chan struct{})}
 	var err error
@@ -201,7 +206,7 @@ func (s *Server) alive(ctx context.Context, token string) (bool, error) {
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.SetBasicAuth(s.options.ClientID, s.options.ClientSecret)
-	response, err := http.DefaultClient.Do(request)
+	response, err := s.options.Client.Do(request)
 	if err != nil {
 		return false, err
 	}
