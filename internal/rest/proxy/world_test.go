@@ -79,6 +79,7 @@ func (r *rights) ConnectionFor(
 type tokens struct {
 	mu       sync.Mutex
 	current  credential.Credential
+	getErr   error
 	renewErr error
 	renewals int
 	verified int
@@ -90,7 +91,7 @@ func (s *tokens) Get(context.Context, *v1alpha1.OAuthConnection) (*credential.Cr
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.current
-	return &c, nil
+	return &c, s.getErr
 }
 
 func (s *tokens) Renew(
