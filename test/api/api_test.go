@@ -17,6 +17,7 @@ type row struct {
 func slow() []row {
 	return []row{
 		{"POST connect: 202 while the provider is away", connectSlowly},
+		{"POST connect: 502 when the provider does not answer", connectUnanswered},
 		{"DELETE connection: 202 while the provider does not revoke", deleteSlowly},
 		{"401 for a ServiceAccount that was deleted", deletedAccount},
 	}

@@ -388,27 +388,52 @@ const tooLong = 35
 
 func connectSlowly(t *testing.T, w *world) {
 	s := w.newSite(t, options{hostile: true})
-	owner := s.user("owner")
 	refreshToken := s.grant()
-	s.hostile().Script(refreshes(), hostile.Status(http.StatusServiceUnavailable, "", hostile.RetryAfterSeconds(tooLong)))
-	post := call{as: owner, method: http.MethodPost, target: s.path("connect"), body: map[string]any{"refreshToken": refreshToken}}
-	answer := s.do(t, post).want(t, http.StatusAccepted)
-	made := answer.object(t)
-	mustBeOfIntegration(t, made)
-	must(t, object(made["data"]), map[string]any{"status": "inactive"})
-	location := answer.header.Get("Location")
-	if location != s.path("connection") {
-		t.Fatalf("Location is %q", location)
+	away := hostile.Status(http.StatusServiceUnavailable, "", hostile.RetryAfterSeconds(tooLong))
+	s.hostile().Script(refreshes(), away)
+	s.hostile().Script(exchanges(), away)
+	posts := []call{
+		{as: s.user("importer"), body: map[string]any{"refreshToken": refreshToken}},
+		{as: s.user("coder"), body: s.code()},
 	}
-	testenv.Eventually(t, patience, func() error {
-		shown := s.do(t, call{as: owner, target: location}).want(t, http.StatusOK).object(t)
-		if shown["id"] != made["id"] || object(shown["data"])["status"] != "active" {
-			return fmt.Errorf("the connection is shown as %v", shown)
+	for i := range posts {
+		posts[i].method, posts[i].target = http.MethodPost, s.path("connect")
+	}
+	for i, answer := range s.all(len(posts), func(i int) call { return posts[i] }) {
+		made := answer.want(t, http.StatusAccepted).object(t)
+		mustBeOfIntegration(t, made)
+		must(t, object(made["data"]), map[string]any{"status": "inactive"})
+		location := answer.header.Get("Location")
+		if location != s.path("connection") {
+			t.Fatalf("Location is %q", location)
 		}
-		return nil
-	})
-	s.do(t, post).want(t, http.StatusCreated)
-	if s.hostile().Reuse() != 0 {
-		t.Error("the refresh token was spent twice")
+		testenv.Eventually(t, patience, func() error {
+			shown := s.do(t, call{as: posts[i].as, target: location}).want(t, http.StatusOK).object(t)
+			if shown["id"] != made["id"] || object(shown["data"])["status"] != "active" {
+				return fmt.Errorf("the connection is shown as %v", shown)
+			}
+			return nil
+		})
+		s.do(t, posts[i]).want(t, http.StatusCreated)
 	}
+	if s.hostile().Reuse() != 0 {
+		t.Error("a code or refresh token was spent twice")
+	}
+}
+
+// connectUnanswered loses the provider's answer: nobody knows then what became of the code.
+func connectUnanswered(t *testing.T, w *world) {
+	s := w.newSite(t, options{hostile: true})
+	s.hostile().Script(exchanges(), hostile.HangAnswer())
+	post := call{as: s.user("owner"), method: http.MethodPost, target: s.path("connect"), body: s.code()}
+	for range 2 {
+		p := s.do(t, post).problem(t, http.StatusBadGateway, "ProviderUnreachable")
+		if p.Reason != v1alpha1.ReasonExchangeOutcomeUnknown {
+			t.Errorf("reason %s", p.Reason)
+		}
+	}
+	if n := s.hostile().MaxUses(); n != 1 {
+		t.Errorf("the code was sent %d times", n)
+	}
+	s.connect(post.as)
 }
