@@ -177,6 +177,7 @@ func TestMetrics(t *testing.T) {
 	}{
 		{"docs/configuration.md", "internal/controller/metrics/metrics.go", `(?:Name: |describe\()"([a-z_]+)"`, "oauth_operator_", 7},
 		{"docs/gateway.md", "internal/gateway/metrics/metrics.go", `Name: "([a-z_]+)"`, "oauth_operator_gateway_", 5},
+		{apiPage, "internal/rest/metrics/metrics.go", `(?:counter\(|histogram\(|Name: )"([a-z_]+)"`, "oauth_operator_api_", 7},
 	} {
 		named := regexp.MustCompile(`oauth_operator_[a-z_]+`).FindAllString(read(t, test.page), -1)
 		for i, name := range named {

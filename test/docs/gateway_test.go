@@ -23,14 +23,7 @@ func TestGatewayPageShowsTheSample(t *testing.T) {
 		shown[kind] = object
 	}
 	sample := parsed(t, read(t, directory+"/kustomization.yaml"))
-	for _, list := range []string{"resources", "components"} {
-		paths, _ := sample[list].([]any)
-		for i, path := range paths {
-			if text, _ := path.(string); filepath.Dir(text) != "." {
-				paths[i] = filepath.Join(directory, text) // As from the root.
-			}
-		}
-	}
+	fromRoot(sample, directory)
 	for _, object := range []map[string]any{sample, shown["Kustomization"]} {
 		patches, _ := object["patches"].([]any)
 		for _, each := range patches {
@@ -43,6 +36,18 @@ func TestGatewayPageShowsTheSample(t *testing.T) {
 	for kind, want := range map[string]map[string]any{"Kustomization": sample, "Ingress": parsed(t, read(t, directory+"/ingress.yaml"))} {
 		if !reflect.DeepEqual(shown[kind], want) {
 			t.Errorf("docs/gateway.md shows %v, and the sample is %v", shown[kind], want)
+		}
+	}
+}
+
+// fromRoot makes the paths of a kustomization, but for those of its own directory, paths from the root of the repository.
+func fromRoot(kustomization map[string]any, directory string) {
+	for _, list := range []string{"resources", "components"} {
+		paths, _ := kustomization[list].([]any)
+		for i, path := range paths {
+			if text, _ := path.(string); filepath.Dir(text) != "." {
+				paths[i] = filepath.Join(directory, text)
+			}
 		}
 	}
 }
