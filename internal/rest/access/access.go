@@ -105,13 +105,23 @@ func VerbOf(method string) string {
 const methods = "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"
 
 // right is something that a caller may do with an object: a verb and, mostly empty, a subresource.
-type right struct{ verb, subresource string }
+type right struct {
+	verb, subresource string
+	// everywhere : with all objects of all namespaces.
+	everywhere bool
+}
+
+// superuser is what shows connections to those who may delete all of them, and lets them.
+func superuser() right { return right{verb: "delete", everywhere: true} }
 
 // toSee is what shows a connection or an application to somebody who does not own it.
 func toSee() []right { return []right{{verb: "get"}} }
 
 // on says what the right is asked about.
 func (r right) on(resource string, name types.NamespacedName) caller.Attributes {
+	if r.everywhere {
+		name = types.NamespacedName{}
+	}
 	return caller.Attributes{
 		Verb: r.verb, Resource: resource, Subresource: r.subresource, Namespace: name.Namespace, Name: name.Name,
 	}

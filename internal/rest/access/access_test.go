@@ -506,3 +506,38 @@ func TestNew(t *testing.T) {
 		}
 	}
 }
+
+// Who may delete everything finds what there is to delete without any other right; who may only see it is refused.
+func TestConnectionToDelete(t *testing.T) {
+	t.Parallel()
+	shared := []*v1alpha1.OAuthConnection{conn("apps.shared", "apps.crm")}
+	own := append([]*v1alpha1.OAuthConnection{conn("apps.hers", "apps.crm", of("jane"))}, shared...)
+	for name, test := range map[string]struct {
+		connections []*v1alpha1.OAuthConnection
+		rules       []string
+		selector    string
+		want        string
+	}{
+		"her own":                            {own, nil, "", "apps.hers"},
+		"shared, by a superuser":             {shared, []string{"delete oauthconnections */*"}, "", "apps.shared"},
+		"named, by a superuser":              {own, []string{"delete oauthconnections */*"}, "uid-apps-shared", "apps.shared"},
+		"shared, by who may see it":          {shared, []string{"get oauthconnections apps/*"}, "", "Forbidden"},
+		"shared, by who may delete it there": {shared, []string{"delete oauthconnections apps/*"}, "", "Forbidden"},
+		"named by its UID, by nobody":        {shared, nil, "uid-apps-shared", "NotFound"},
+	} {
+		w := &world{applications: []*v1alpha1.OAuthApplication{app("apps.crm")}, connections: test.connections, rules: test.rules}
+		a := w.access(t)
+		i, err := a.Integration(t.Context(), jane(), "apps.crm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, err := a.ConnectionToDelete(t.Context(), jane(), i, test.selector)
+		got := problemOf(err)
+		if err == nil {
+			got = found.Namespace + "." + found.Name
+		}
+		if got != test.want {
+			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
+	}
+}

@@ -63,6 +63,18 @@ func (a *Access) ConnectionFor(
 	return connection, nil
 }
 
+// ConnectionToDelete returns the connection of an integration that a caller means and may delete: that of ConnectionOf, if the
+// caller owns it or may delete connections in all namespaces, which is enough to see it.
+func (a *Access) ConnectionToDelete(
+	ctx context.Context, c caller.Caller, i Integration, selector string,
+) (*v1alpha1.OAuthConnection, error) {
+	connection, err := a.connectionOf(ctx, c, i, selector, append(toSee(), superuser()))
+	if err != nil {
+		return nil, err
+	}
+	return connection, a.MayDelete(ctx, c, connection)
+}
+
 func (a *Access) connectionOf(
 	ctx context.Context, c caller.Caller, i Integration, selector string, rights []right,
 ) (*v1alpha1.OAuthConnection, error) {
@@ -169,7 +181,7 @@ func (a *Access) MayDelete(ctx context.Context, c caller.Caller, connection *v1a
 	if Owns(c, connection) {
 		return nil
 	}
-	may, err := a.has(ctx, c, []right{{verb: "delete"}}, connections, types.NamespacedName{})
+	may, err := a.has(ctx, c, []right{superuser()}, connections, types.NamespacedName{})
 	if err != nil {
 		return err
 	}

@@ -72,7 +72,7 @@ func (s *Source) complete(ctx context.Context, c *v1alpha1.OAuthConnection, know
 	}
 	if known.access.Application.UID != string(application.UID) {
 		return nil, notReady(c, v1alpha1.ReasonApplicationNotReady, fmt.Sprintf(
-			"cannot be used: its grant was obtained at an application %s/%s that is gone, and another one has its name now", application.Namespace, application.Name))
+			"cannot be used: its grant was obtained at an application %s/%s that is gone, and another one has its name now; a refresh makes it that one's", application.Namespace, application.Name))
 	}
 	upstream, err := s.upstream(ctx, c, application)
 	if err != nil {

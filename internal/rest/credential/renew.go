@@ -17,6 +17,8 @@ const (
 	renewFor = 30 * time.Second
 	// lookEvery is how often it is looked without a sign: a status that says the same as before is not written again.
 	lookEvery = 5 * time.Second
+	// askedBeforeFor is how long it is waited where what was asked for before may have been this token, and not the next one.
+	askedBeforeFor = 5 * time.Second
 	// hinderedFor is when another attempt is worth it after one that could not be made.
 	hinderedFor = 30 * time.Second
 )
@@ -91,8 +93,12 @@ func (s *Source) renew(ctx context.Context, c *v1alpha1.OAuthConnection, old *Cr
 	if credential != nil || err != nil {
 		return credential, err
 	}
-	if err := r.ask(ctx); err != nil {
+	brief, err := r.ask(ctx)
+	if err != nil {
 		return nil, err
+	}
+	if brief {
+		deadline.Reset(askedBeforeFor)
 	}
 	for {
 		late := false
@@ -106,6 +112,8 @@ func (s *Source) renew(ctx context.Context, c *v1alpha1.OAuthConnection, old *Cr
 		switch {
 		case credential != nil || err != nil:
 			return credential, err
+		case late && brief:
+			return nil, ErrTooSoon
 		case late:
 			return nil, timeout(r.connection)
 		}
@@ -162,33 +170,28 @@ func refreshFailed(c *v1alpha1.OAuthConnection, reason, message string, wait tim
 	return p
 }
 
-// ask tells the controller, unless that is of no use.
-func (r *renewal) ask(ctx context.Context) error {
+// ask tells the controller, unless that is of no use. brief : somebody has asked before, perhaps for the token that is of no use now.
+func (r *renewal) ask(ctx context.Context) (brief bool, err error) {
 	r.asked, r.before = true, r.connection.Status.Failure
 	now := r.Clock.Now()
 	renewable := r.old.renewable(now)
 	if r.cause == Expired {
 		if !renewable {
-			return inactive(r.connection, v1alpha1.ReasonTokenExpired, "the access token has expired, and there is nothing to get another one with")
+			return false, inactive(r.connection, v1alpha1.ReasonTokenExpired, "the access token has expired, and there is nothing to get another one with")
 		}
 		_, err := r.send(ctx, r.connection, messageExpired, r.old)
-		return err
+		return false, err
 	}
 	existed := true
 	if r.begin(messageRejected, r.connection.UID) {
-		var err error
 		if existed, err = r.send(ctx, r.connection, messageRejected, r.old); err != nil {
-			return err
+			return false, err
 		}
 	} else if renewable {
-		return fmt.Errorf("%w: connection %s/%s", ErrTooSoon, r.connection.Namespace, r.connection.Name)
+		return false, fmt.Errorf("%w: connection %s/%s", ErrTooSoon, r.connection.Namespace, r.connection.Name)
 	}
-	switch {
-	case !renewable:
-		return ErrNotRenewable
-	case existed && now.Sub(r.old.issuedAt) < askAgainAfter:
-		// What was asked for may have been this token, and not the next one.
-		return ErrTooSoon
+	if !renewable {
+		return false, ErrNotRenewable
 	}
-	return nil
+	return existed && now.Sub(r.old.issuedAt) < askAgainAfter, nil
 }

@@ -371,11 +371,33 @@ func TestReplicasAskOnce(t *testing.T) {
 		if again := len(w.messages()); again != 0 {
 			t.Errorf("%d messages too many", again)
 		}
-		// The message is about the first token. The third replica must not wait for an answer about the second.
+		// The message is about the first token. The third replica waits only for a moment for an answer about the second.
+		started := time.Now()
 		_, err := credential.New(w.options).Renew(t.Context(), w.Connection("uid-1"), w.mustGet(), credential.Rejected)
-		if !errors.Is(err, credential.ErrTooSoon) {
-			t.Errorf("got %v", err)
+		if waited := time.Since(started); !errors.Is(err, credential.ErrTooSoon) || waited != 5*time.Second {
+			t.Errorf("got %v after %s", err, waited)
 		}
+	})
+}
+
+// A token may be rejected as soon as it is there. Of two replicas that ask for another one, the one that comes second gets it too.
+func TestReplicasRenewAYoungToken(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		old, other := w.mustGet(), credential.New(w.options)
+		go func() {
+			<-w.created
+			<-time.After(time.Second)
+			w.renew("2")
+		}()
+		var all sync.WaitGroup
+		for _, source := range []*credential.Source{w.source, other} {
+			all.Go(func() {
+				if got, err := source.Renew(t.Context(), w.Connection("uid-1"), old, credential.Rejected); err != nil || got.Token.Reveal() != token("2") {
+					t.Errorf("got %+v, %v", got, err)
+				}
+			})
+		}
+		all.Wait()
 	})
 }
 

@@ -32,12 +32,9 @@ func (h *Handler) Show(w http.ResponseWriter, r *http.Request) error {
 func (h *Handler) Disconnect(w http.ResponseWriter, r *http.Request) error {
 	return h.observed(r, ActionDelete, func(v *visit) error {
 		ctx := r.Context()
-		c, err := h.Access.ConnectionOf(ctx, v.caller, v.integration, selectorOf(r))
-		if err != nil {
-			return err
-		}
+		c, err := h.Access.ConnectionToDelete(ctx, v.caller, v.integration, selectorOf(r))
 		v.connection = c
-		if err := h.Access.MayDelete(ctx, v.caller, c); err != nil {
+		if err != nil {
 			return err
 		}
 		if err := h.remove(ctx, c); err != nil {
