@@ -69,7 +69,7 @@ func TestRejectedToken(t *testing.T) {
 		token    string
 		attempts int
 		renewals int
-		verified int
+		verified bool
 	}{
 		"no body":                  {method: "GET", status: 200, token: proxy.TokenRenewed, attempts: 2, renewals: 1},
 		"a small body":             {method: "POST", body: strings.NewReader("x"), status: 200, token: proxy.TokenRenewed, attempts: 2, renewals: 1},
@@ -77,9 +77,9 @@ func TestRejectedToken(t *testing.T) {
 		"the largest in chunks":    {method: "POST", body: chunked(limit), status: 200, token: proxy.TokenRenewed, attempts: 2, renewals: 1},
 		"a larger body":            {method: "POST", body: bytes.NewReader(make([]byte, limit+1)), status: 401, token: proxy.TokenRenewed, attempts: 1, renewals: 1},
 		"a larger one in chunks":   {method: "PUT", body: chunked(limit + 1), status: 401, token: proxy.TokenRenewed, attempts: 1, renewals: 1},
-		"the new one is no better": {method: "GET", always: true, status: 401, token: proxy.TokenRejected, attempts: 2, renewals: 1, verified: 1},
+		"the new one is no better": {method: "GET", always: true, status: 401, token: proxy.TokenRejected, attempts: 2, renewals: 1, verified: true},
 		"not renewable":            {method: "GET", renewErr: credential.ErrNotRenewable, status: 401, token: proxy.TokenRejected, attempts: 1, renewals: 1},
-		"too soon":                 {method: "GET", renewErr: fmt.Errorf("%w: x", credential.ErrTooSoon), status: 401, token: proxy.TokenRejected, attempts: 1, renewals: 1, verified: 1},
+		"too soon":                 {method: "GET", renewErr: fmt.Errorf("%w: x", credential.ErrTooSoon), status: 401, token: proxy.TokenRejected, attempts: 1, renewals: 1, verified: true},
 		"in vain":                  {method: "POST", body: strings.NewReader("x"), renewErr: problem.New(problem.RefreshFailed, "no"), status: 401, token: proxy.TokenRejected, attempts: 1, renewals: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -103,11 +103,14 @@ func TestRejectedToken(t *testing.T) {
 			if want := map[int]string{200: fmt.Sprint(size), 401: "the provider's words"}[row.status]; got.body != want {
 				t.Errorf("%q, want %q", got.body, want)
 			}
-			renewals, verified := w.tokens.counts()
 			r := w.record()
-			if renewals != row.renewals || verified != row.verified || r.Attempts != row.attempts || r.Token != row.token || r.Retries != 0 ||
+			if row.verified {
+				receive(t, w.tokens.verified) // The answer has come whole: it did not wait for this.
+			}
+			renewals := w.tokens.renewed()
+			if len(w.tokens.verified) > 0 || renewals != row.renewals || r.Attempts != row.attempts || r.Token != row.token || r.Retries != 0 ||
 				!errors.Is(r.Renewal, row.renewErr) {
-				t.Errorf("%d renewals, %d verified, %+v", renewals, verified, r)
+				t.Errorf("%d renewals, %+v", renewals, r)
 			}
 		})
 	}
@@ -115,68 +118,72 @@ func TestRejectedToken(t *testing.T) {
 
 // The provider has answered while the caller is still sending: what was sent is sent again, and the rest follows.
 func TestRejectedWhileTheBodyIsOnItsWay(t *testing.T) {
-	api := provider(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "Bearer "+newToken {
-			_ = http.NewResponseController(w).EnableFullDuplex()
-			w.WriteHeader(http.StatusUnauthorized)
-			return
+	forProtocols(t, func(t *testing.T, http2 bool) {
+		api := provider(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") != "Bearer "+newToken {
+				_ = http.NewResponseController(w).EnableFullDuplex()
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			body, _ := io.ReadAll(r.Body)
+			_, _ = w.Write(body)
+		})
+		w := start(t, setup{base: api.URL, http2: http2})
+		read, write := io.Pipe()
+		renewing := make(chan struct{})
+		w.tokens.renewing = func() { close(renewing) }
+		go func() {
+			_, _ = io.WriteString(write, "before, ")
+			<-renewing
+			_, _ = io.WriteString(write, "after")
+			_ = write.Close()
+		}()
+		got := w.do(w.request(http.MethodPost, byPath+"a", read))
+		wantPassed(t, got, http.StatusOK, proxy.TokenRenewed)
+		if got.body != "before, after" {
+			t.Errorf("the provider got %q", got.body)
 		}
-		body, _ := io.ReadAll(r.Body)
-		_, _ = w.Write(body)
 	})
-	w := start(t, setup{base: api.URL})
-	read, write := io.Pipe()
-	renewing := make(chan struct{})
-	w.tokens.renewing = func() { close(renewing) }
-	go func() {
-		_, _ = io.WriteString(write, "before, ")
-		<-renewing
-		_, _ = io.WriteString(write, "after")
-		_ = write.Close()
-	}()
-	got := w.do(w.request(http.MethodPost, byPath+"a", read))
-	wantPassed(t, got, http.StatusOK, proxy.TokenRenewed)
-	if got.body != "before, after" {
-		t.Errorf("the provider got %q", got.body)
-	}
 }
 
 // A large upload that is refused at once: the caller gets the answer without having to send the rest.
 func TestRejectedWhileALargeBodyIsOnItsWay(t *testing.T) {
-	started := make(chan struct{})
-	api := provider(t, func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.CopyN(io.Discard, r.Body, 1<<20)
-		_ = http.NewResponseController(w).EnableFullDuplex()
-		w.WriteHeader(http.StatusUnauthorized)
-		_, _ = io.WriteString(w, "no")
-		_ = http.NewResponseController(w).Flush()
-		<-started
-	})
-	w := start(t, setup{base: api.URL})
-	read, write := io.Pipe()
-	sent := make(chan struct{})
-	go func() {
-		defer close(sent)
-		for { // Until the connection is closed: there is no end.
-			if _, err := write.Write(make([]byte, 1<<10)); err != nil {
-				return
+	forProtocols(t, func(t *testing.T, http2 bool) {
+		started := make(chan struct{})
+		api := provider(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.CopyN(io.Discard, r.Body, 1<<20)
+			_ = http.NewResponseController(w).EnableFullDuplex()
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = io.WriteString(w, "no")
+			_ = http.NewResponseController(w).Flush()
+			<-started
+		})
+		w := start(t, setup{base: api.URL, http2: http2})
+		read, write := io.Pipe()
+		sent := make(chan struct{})
+		go func() {
+			defer close(sent)
+			for { // Until the connection is closed: there is no end.
+				if _, err := write.Write(make([]byte, 1<<10)); err != nil {
+					return
+				}
 			}
+		}()
+		response, err := w.client().RoundTrip(w.request(http.MethodPost, byPath+"a", read))
+		if err != nil {
+			t.Fatal(err)
 		}
-	}()
-	response, err := client(t).RoundTrip(w.request(http.MethodPost, byPath+"a", read))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if response.StatusCode != http.StatusUnauthorized || response.Header.Get(proxy.HeaderToken) != proxy.TokenRenewed {
-		t.Errorf("%d %v", response.StatusCode, response.Header)
-	}
-	close(started)
-	_ = response.Body.Close()
-	_ = read.Close()
-	<-sent
-	if r := w.record(); r.Attempts != 1 || r.Sent < 1<<20 {
-		t.Errorf("%+v", r)
-	}
+		if response.StatusCode != http.StatusUnauthorized || response.Header.Get(proxy.HeaderToken) != proxy.TokenRenewed {
+			t.Errorf("%d %v", response.StatusCode, response.Header)
+		}
+		close(started)
+		_ = response.Body.Close()
+		_ = read.Close()
+		<-sent
+		if r := w.record(); r.Attempts != 1 || r.Sent < 1<<20 {
+			t.Errorf("%+v", r)
+		}
+	})
 }
 
 func TestRetries(t *testing.T) {

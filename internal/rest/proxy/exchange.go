@@ -167,9 +167,9 @@ func (x *exchange) read() (id string, asked *inner, err error) {
 	return id, asked, err
 }
 
-// readForm reads a request in JSON, as long as it does not stand still.
+// readForm reads a request in JSON, as long as it takes no longer than it may.
 func (x *exchange) readForm() (*inner, error) {
-	body := &watched{Reader: http.MaxBytesReader(x.w, x.in.Body, maxForm), watch: x.watch}
+	body := &watched{Reader: http.MaxBytesReader(x.w, x.in.Body, maxForm)}
 	x.watch.begin(func(error) {}, body.reading.Load)
 	defer x.watch.pause()
 	asked, err := readForm(x.in.Header.Get(headerContentType), body)
@@ -264,6 +264,9 @@ func (x *exchange) pass(proxy *httputil.ReverseProxy, response *http.Response) {
 	if _, given := response.Header[headerContentType]; !given {
 		x.w.Header()[headerContentType] = nil // The server would guess one.
 	}
+	if x.Method == http.MethodHead && x.in.Method != http.MethodHead {
+		response.Header.Del("Content-Length") // The caller's own request is POST: it would wait for so much.
+	}
 	if response.ContentLength >= 0 {
 		proxy.FlushInterval = flushWithin
 	}
@@ -299,9 +302,8 @@ func (x *exchange) end() {
 	}
 	x.leave()
 	if x.verify {
-		// The caller need not wait for what is not about its request.
-		_ = http.NewResponseController(x.w).Flush()
-		x.options.Credentials.Verify(x.in.Context(), x.connection, x.credential)
+		// The end of the answer need not wait for what is not about it.
+		go x.options.Credentials.Verify(context.WithoutCancel(x.in.Context()), x.connection, x.credential)
 	}
 	x.Duration = x.options.Clock.Now().Sub(x.Started)
 	x.Aborted = x.Aborted || !x.complete

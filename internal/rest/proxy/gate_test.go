@@ -92,7 +92,7 @@ func TestPlaceIsHeldForTheWholeAnswer(t *testing.T) {
 		<-more
 	})
 	w := start(t, setup{base: api.URL, options: proxy.Options{Gate: g}})
-	response, err := client(t).RoundTrip(w.request(http.MethodGet, byPath+"a", nil))
+	response, err := w.client().RoundTrip(w.request(http.MethodGet, byPath+"a", nil))
 	if err != nil {
 		t.Fatal(err)
 	}

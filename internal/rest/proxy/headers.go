@@ -39,6 +39,7 @@ const userAgent = "oauth-operator"
 // keptFromProvider tells which of the caller's headers are not the provider's business: who the caller is, by which way the
 // request came, and what is about the caller's own connection. The name is canonical.
 func keptFromProvider(name string) bool {
+	name = alias(name)
 	switch name {
 	case "Authorization", "Cookie", "Cookie2", "Forwarded", "X-Real-Ip", "Expect", "Host", "Content-Length",
 		// Hop by hop (RFC 9110, section 7.6.1); ReverseProxy removes those that Connection names, and TE but for trailers.
@@ -51,6 +52,14 @@ func keptFromProvider(name string) bool {
 		}
 	}
 	return false
+}
+
+// alias is a name as servers see it that know no difference between "-" and "_" (RFC 3875, section 4.1.18).
+func alias(name string) string {
+	if strings.IndexByte(name, '_') < 0 {
+		return name
+	}
+	return http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
 }
 
 // keptFromCaller tells which of the provider's headers speak to a browser about the provider's own host, or only to the next
@@ -91,8 +100,9 @@ func checkHeaders(h http.Header) error {
 		return problem.New(problem.InvalidRequest, "WebSockets are not supported")
 	}
 	// Rights are given for methods: a request must not be of another one than its own at the provider.
-	for _, name := range []string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"} {
-		if len(h[name]) > 0 {
+	for name := range h {
+		switch alias(http.CanonicalHeaderKey(name)) {
+		case "X-Http-Method-Override", "X-Http-Method", "X-Method-Override":
 			return problem.New(problem.InvalidRequest, "the header %s is not supported: send the request with the method that is meant", name)
 		}
 	}

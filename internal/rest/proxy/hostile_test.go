@@ -37,6 +37,12 @@ func scripted(t *testing.T, script func(conn net.Conn, request *http.Request)) s
 // untilClosed blocks as long as the other side keeps the connection.
 func untilClosed(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 
+// forProtocols runs a test for callers of each kind.
+func forProtocols(t *testing.T, run func(t *testing.T, http2 bool)) {
+	t.Run("HTTP1", func(t *testing.T) { run(t, false) })
+	t.Run("HTTP2", func(t *testing.T) { run(t, true) })
+}
+
 // drip writes a text again and again, until the connection is closed.
 func drip(conn net.Conn, text string) {
 	for {
@@ -130,56 +136,58 @@ func TestNamesThatAreNone(t *testing.T) {
 
 // Bodies that stop, break or are none: what has come is passed on, and the end is not made to look like one.
 func TestHostileBodies(t *testing.T) {
-	const head = "HTTP/1.1 200 OK\r\n"
-	for name, row := range map[string]struct {
-		script func(net.Conn)
-		idle   time.Duration
-		body   string
-	}{
-		"a body that stalls": {func(c net.Conn) { _, _ = io.WriteString(c, head+"Content-Length: 9\r\n\r\nabc"); untilClosed(c) }, short, "abc"},
-		"a chunk that stalls": {func(c net.Conn) {
-			_, _ = io.WriteString(c, head+"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
-			untilClosed(c)
-		}, short, "abc"},
-		"closed in the middle":  {func(c net.Conn) { _, _ = io.WriteString(c, head+"Content-Length: 9\r\n\r\nabc") }, time.Minute, "abc"},
-		"closed between chunks": {func(c net.Conn) { _, _ = io.WriteString(c, head+"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n") }, time.Minute, "abc"},
-		"a chunk's length is no number": {func(c net.Conn) {
-			_, _ = io.WriteString(c, head+"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n")
-			untilClosed(c)
-		}, time.Minute, "abc"},
-		"a chunk longer than it says": {func(c net.Conn) {
-			_, _ = io.WriteString(c, head+"Transfer-Encoding: chunked\r\n\r\n3\r\nabcdef\r\n")
-			untilClosed(c)
-		}, time.Minute, "abc"},
-		"an endless chunk extension": {func(c net.Conn) {
-			_, _ = io.WriteString(c, head+"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1;")
-			drip(c, "x=yyyyyy;")
-		}, time.Minute, "abc"},
-		"extensions without payload": {func(c net.Conn) {
-			_, _ = io.WriteString(c, head+"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
-			drip(c, "1;"+strings.Repeat("x", 1000)+"\r\na\r\n")
-		}, time.Minute, ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			base := scripted(t, func(conn net.Conn, _ *http.Request) { row.script(conn) })
-			w := start(t, setup{base: base, options: proxy.Options{IdleTimeout: row.idle}})
-			response, err := client(t).RoundTrip(w.request(http.MethodGet, byPath+"a", nil))
-			if err == nil { // What was not flushed yet is lost with the connection.
-				var content []byte
-				content, err = io.ReadAll(response.Body)
-				_ = response.Body.Close()
-				if !strings.HasPrefix(string(content), row.body) {
-					t.Errorf("%q came", content)
+	forProtocols(t, func(t *testing.T, http2 bool) {
+		const head = "HTTP/1.1 200 OK\r\n"
+		for name, row := range map[string]struct {
+			script func(net.Conn)
+			idle   time.Duration
+			body   string
+		}{
+			"a body that stalls": {func(c net.Conn) { _, _ = io.WriteString(c, head+"Content-Length: 9\r\n\r\nabc"); untilClosed(c) }, short, "abc"},
+			"a chunk that stalls": {func(c net.Conn) {
+				_, _ = io.WriteString(c, head+"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+				untilClosed(c)
+			}, short, "abc"},
+			"closed in the middle":  {func(c net.Conn) { _, _ = io.WriteString(c, head+"Content-Length: 9\r\n\r\nabc") }, time.Minute, "abc"},
+			"closed between chunks": {func(c net.Conn) { _, _ = io.WriteString(c, head+"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n") }, time.Minute, "abc"},
+			"a chunk's length is no number": {func(c net.Conn) {
+				_, _ = io.WriteString(c, head+"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n")
+				untilClosed(c)
+			}, time.Minute, "abc"},
+			"a chunk longer than it says": {func(c net.Conn) {
+				_, _ = io.WriteString(c, head+"Transfer-Encoding: chunked\r\n\r\n3\r\nabcdef\r\n")
+				untilClosed(c)
+			}, time.Minute, "abc"},
+			"an endless chunk extension": {func(c net.Conn) {
+				_, _ = io.WriteString(c, head+"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1;")
+				drip(c, "x=yyyyyy;")
+			}, time.Minute, "abc"},
+			"extensions without payload": {func(c net.Conn) {
+				_, _ = io.WriteString(c, head+"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+				drip(c, "1;"+strings.Repeat("x", 1000)+"\r\na\r\n")
+			}, time.Minute, ""},
+		} {
+			t.Run(name, func(t *testing.T) {
+				base := scripted(t, func(conn net.Conn, _ *http.Request) { row.script(conn) })
+				w := start(t, setup{base: base, http2: http2, options: proxy.Options{IdleTimeout: row.idle}})
+				response, err := w.client().RoundTrip(w.request(http.MethodGet, byPath+"a", nil))
+				if err == nil { // What was not flushed yet is lost with the connection.
+					var content []byte
+					content, err = io.ReadAll(response.Body)
+					_ = response.Body.Close()
+					if !strings.HasPrefix(string(content), row.body) {
+						t.Errorf("%q came", content)
+					}
 				}
-			}
-			if err == nil {
-				t.Error("the caller takes that for whole")
-			}
-			if r := w.record(); !r.Aborted || r.Code != "" || r.Status != http.StatusOK || r.Attempts != 1 || r.Cause == nil {
-				t.Errorf("%+v", r)
-			}
-		})
-	}
+				if err == nil {
+					t.Error("the caller takes that for whole")
+				}
+				if r := w.record(); !r.Aborted || r.Code != "" || r.Status != http.StatusOK || r.Attempts != 1 || r.Cause == nil {
+					t.Errorf("%+v", r)
+				}
+			})
+		}
+	})
 }
 
 // Two messages in one: neither side takes the second for its own.
@@ -265,53 +273,55 @@ const (
 )
 
 func TestLargeBodiesAreStreamed(t *testing.T) {
-	api := provider(t, func(w http.ResponseWriter, r *http.Request) {
-		n, err := io.Copy(io.Discard, r.Body)
-		if err != nil || r.Method == http.MethodPut && n != large {
-			t.Errorf("%d bytes came, %v", n, err)
-		}
-		if r.Method == http.MethodGet {
-			block := make([]byte, 64<<10)
-			for range large / len(block) {
-				if _, err := w.Write(block); err != nil {
-					return
-				}
+	forProtocols(t, func(t *testing.T, http2 bool) {
+		api := provider(t, func(w http.ResponseWriter, r *http.Request) {
+			n, err := io.Copy(io.Discard, r.Body)
+			if err != nil || r.Method == http.MethodPut && n != large {
+				t.Errorf("%d bytes came, %v", n, err)
 			}
-		}
-	})
-	w := start(t, setup{base: api.URL})
-	for name, row := range map[string]struct {
-		method         string
-		sent, received int64
-	}{
-		"upload":   {http.MethodPut, large, 0},
-		"download": {http.MethodGet, 0, large},
-	} {
-		t.Run(name, func(t *testing.T) {
-			grown := peak(t, func(look func()) {
-				every := &looking{look: look, every: large / 4}
-				var body io.Reader
-				if row.sent > 0 {
-					body = io.TeeReader(io.LimitReader(zeros{}, row.sent), every)
+			if r.Method == http.MethodGet {
+				block := make([]byte, 64<<10)
+				for range large / len(block) {
+					if _, err := w.Write(block); err != nil {
+						return
+					}
 				}
-				response, err := client(t).RoundTrip(w.request(row.method, byPath+"a", body))
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer func() { _ = response.Body.Close() }()
-				n, err := io.Copy(every, response.Body)
-				if err != nil || n != row.received || every.looks < 4 {
-					t.Errorf("%d bytes, %v, looked %d times", n, err, every.looks)
-				}
-			})
-			if grown > little {
-				t.Errorf("the heap grew by %d bytes", grown)
-			}
-			if r := w.record(); r.Sent != row.sent || r.Received != row.received || r.Aborted || r.Attempts != 1 {
-				t.Errorf("%+v", r)
 			}
 		})
-	}
+		w := start(t, setup{base: api.URL, http2: http2})
+		for name, row := range map[string]struct {
+			method         string
+			sent, received int64
+		}{
+			"upload":   {http.MethodPut, large, 0},
+			"download": {http.MethodGet, 0, large},
+		} {
+			t.Run(name, func(t *testing.T) {
+				grown := peak(t, func(look func()) {
+					every := &looking{look: look, every: large / 4}
+					var body io.Reader
+					if row.sent > 0 {
+						body = io.TeeReader(io.LimitReader(zeros{}, row.sent), every)
+					}
+					response, err := w.client().RoundTrip(w.request(row.method, byPath+"a", body))
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer func() { _ = response.Body.Close() }()
+					n, err := io.Copy(every, response.Body)
+					if err != nil || n != row.received || every.looks < 4 {
+						t.Errorf("%d bytes, %v, looked %d times", n, err, every.looks)
+					}
+				})
+				if grown > little {
+					t.Errorf("the heap grew by %d bytes", grown)
+				}
+				if r := w.record(); r.Sent != row.sent || r.Received != row.received || r.Aborted || r.Attempts != 1 {
+					t.Errorf("%+v", r)
+				}
+			})
+		}
+	})
 }
 
 type zeros struct{}
@@ -345,7 +355,7 @@ func TestEndlessBody(t *testing.T) {
 	grown := peak(t, func(look func()) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		response, err := client(t).RoundTrip(w.request(http.MethodGet, byPath+"a", nil).WithContext(ctx))
+		response, err := w.client().RoundTrip(w.request(http.MethodGet, byPath+"a", nil).WithContext(ctx))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -393,108 +403,117 @@ func TestGzipBomb(t *testing.T) {
 }
 
 func TestTrailers(t *testing.T) {
-	api := provider(t, func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		w.Header().Set("Trailer", "X-Sum, Set-Cookie")
-		_, _ = fmt.Fprintf(w, "%s %s%s%s", body, r.Trailer.Get("X-Checksum"), r.Trailer.Get("Authorization"), r.Trailer.Get("Cookie"))
-		w.Header().Set("X-Sum", "42")
-		w.Header().Set("Set-Cookie", "a=b")
-		w.Header().Set(http.TrailerPrefix+"X-Late", "43")
-		w.Header().Set(http.TrailerPrefix+"Oauth-Operator-Error", "44")
+	forProtocols(t, func(t *testing.T, http2 bool) {
+		api := provider(t, func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			w.Header().Set("Trailer", "X-Sum, Set-Cookie")
+			_, _ = fmt.Fprintf(w, "%s %s%s%s", body, r.Trailer.Get("X-Checksum"), r.Trailer.Get("Authorization"), r.Trailer.Get("Cookie"))
+			w.Header().Set("X-Sum", "42")
+			w.Header().Set("Set-Cookie", "a=b")
+			w.Header().Set(http.TrailerPrefix+"X-Late", "43")
+			w.Header().Set(http.TrailerPrefix+"Oauth-Operator-Error", "44")
+		})
+		for _, rejected := range []bool{false, true} {
+			w := start(t, setup{base: api.URL, http2: http2})
+			if rejected { // The trailers go with the second attempt too.
+				first := provider(t, func(rw http.ResponseWriter, r *http.Request) {
+					if r.Header.Get("Authorization") == "Bearer "+oldToken {
+						rw.WriteHeader(http.StatusUnauthorized)
+						return
+					}
+					api.Config.Handler.ServeHTTP(rw, r)
+				})
+				w = start(t, setup{base: first.URL, http2: http2})
+			}
+			request := w.request(http.MethodPost, byPath+"a", io.MultiReader(strings.NewReader("body")))
+			if http2 { // There, trailers may follow upon a body of known length.
+				request.ContentLength = 4
+			}
+			request.Trailer = http.Header{"X-Checksum": {"41"}, "Cookie": {"c=d"}}
+			got := w.do(request)
+			if got.body != "body 41" || got.Trailer.Get("X-Sum") != "42" || got.Trailer.Get("X-Late") != "43" || len(got.Trailer) != 2 {
+				t.Errorf("%q %v", got.body, got.Trailer)
+			}
+		}
 	})
-	for _, rejected := range []bool{false, true} {
-		w := start(t, setup{base: api.URL})
-		if rejected { // The trailers go with the second attempt too.
-			first := provider(t, func(rw http.ResponseWriter, r *http.Request) {
-				if r.Header.Get("Authorization") == "Bearer "+oldToken {
-					rw.WriteHeader(http.StatusUnauthorized)
-					return
-				}
-				api.Config.Handler.ServeHTTP(rw, r)
-			})
-			w = start(t, setup{base: first.URL})
-		}
-		request := w.request(http.MethodPost, byPath+"a", io.MultiReader(strings.NewReader("body")))
-		request.Trailer = http.Header{"X-Checksum": {"41"}, "Cookie": {"c=d"}}
-		got := w.do(request)
-		if got.body != "body 41" || got.Trailer.Get("X-Sum") != "42" || got.Trailer.Get("X-Late") != "43" || len(got.Trailer) != 2 {
-			t.Errorf("%q %v", got.body, got.Trailer)
-		}
-	}
 }
 
 // Each event comes when it is sent, not when there are more.
 func TestServerSentEvents(t *testing.T) {
-	next := make(chan struct{})
-	api := provider(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		for i := range 3 {
-			_, _ = fmt.Fprintf(w, "data: %d\n\n", i)
-			_ = http.NewResponseController(w).Flush()
-			select {
-			case <-next:
-			case <-r.Context().Done():
-				return
+	forProtocols(t, func(t *testing.T, http2 bool) {
+		next := make(chan struct{})
+		api := provider(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			for i := range 3 {
+				_, _ = fmt.Fprintf(w, "data: %d\n\n", i)
+				_ = http.NewResponseController(w).Flush()
+				select {
+				case <-next:
+				case <-r.Context().Done():
+					return
+				}
 			}
+		})
+		w := start(t, setup{base: api.URL, http2: http2})
+		response, err := w.client().RoundTrip(w.request(http.MethodGet, byPath+"events", nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = response.Body.Close() }()
+		lines := bufio.NewReader(response.Body)
+		for i := range 3 {
+			line, err := lines.ReadString('\n')
+			if err != nil || line != fmt.Sprintf("data: %d\n", i) {
+				t.Fatalf("%q, %v", line, err)
+			}
+			_, _ = lines.ReadString('\n')
+			next <- struct{}{}
+		}
+		if _, err := lines.ReadByte(); !errors.Is(err, io.EOF) {
+			t.Error(err)
 		}
 	})
-	w := start(t, setup{base: api.URL})
-	response, err := client(t).RoundTrip(w.request(http.MethodGet, byPath+"events", nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	lines := bufio.NewReader(response.Body)
-	for i := range 3 {
-		line, err := lines.ReadString('\n')
-		if err != nil || line != fmt.Sprintf("data: %d\n", i) {
-			t.Fatalf("%q, %v", line, err)
-		}
-		_, _ = lines.ReadString('\n')
-		next <- struct{}{}
-	}
-	if _, err := lines.ReadByte(); !errors.Is(err, io.EOF) {
-		t.Error(err)
-	}
 }
 
 // Bytes of an answer of known length do not wait for the rest either; and an answer may come while the request is being sent.
 func TestBothWaysAtOnce(t *testing.T) {
-	api := provider(t, func(w http.ResponseWriter, r *http.Request) {
-		_ = http.NewResponseController(w).EnableFullDuplex()
-		w.Header().Set("Content-Length", "4")
-		one := make([]byte, 1)
-		for range 4 {
-			if _, err := io.ReadFull(r.Body, one); err != nil {
-				t.Error(err)
-				return
+	forProtocols(t, func(t *testing.T, http2 bool) {
+		api := provider(t, func(w http.ResponseWriter, r *http.Request) {
+			_ = http.NewResponseController(w).EnableFullDuplex()
+			w.Header().Set("Content-Length", "4")
+			one := make([]byte, 1)
+			for range 4 {
+				if _, err := io.ReadFull(r.Body, one); err != nil {
+					t.Error(err)
+					return
+				}
+				_, _ = w.Write(bytes.ToUpper(one))
+				_ = http.NewResponseController(w).Flush()
 			}
-			_, _ = w.Write(bytes.ToUpper(one))
-			_ = http.NewResponseController(w).Flush()
-		}
-	})
-	w := start(t, setup{base: api.URL})
-	read, write := io.Pipe()
-	go func() { _, _ = write.Write([]byte{'a'}) }()
-	response, err := client(t).RoundTrip(w.request(http.MethodPost, byPath+"a", read))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	one, got := make([]byte, 1), ""
-	for _, next := range "bcd!" {
-		if _, err := io.ReadFull(response.Body, one); err != nil {
+		})
+		w := start(t, setup{base: api.URL, http2: http2})
+		read, write := io.Pipe()
+		go func() { _, _ = write.Write([]byte{'a'}) }()
+		response, err := w.client().RoundTrip(w.request(http.MethodPost, byPath+"a", read))
+		if err != nil {
 			t.Fatal(err)
 		}
-		got += string(one)
-		if next != '!' {
-			_, _ = write.Write([]byte(string(next)))
+		defer func() { _ = response.Body.Close() }()
+		one, got := make([]byte, 1), ""
+		for _, next := range "bcd!" {
+			if _, err := io.ReadFull(response.Body, one); err != nil {
+				t.Fatal(err)
+			}
+			got += string(one)
+			if next != '!' {
+				_, _ = write.Write([]byte(string(next)))
+			}
 		}
-	}
-	_ = write.Close()
-	if got != "ABCD" {
-		t.Errorf("%q came", got)
-	}
+		_ = write.Close()
+		if got != "ABCD" {
+			t.Errorf("%q came", got)
+		}
+	})
 }
 
 func TestHeadWithLength(t *testing.T) {
@@ -510,88 +529,134 @@ func TestHeadWithLength(t *testing.T) {
 }
 
 func TestCallerThatGoesAway(t *testing.T) {
-	for name, answers := range map[string]bool{"before the answer": false, "within it": true} {
-		t.Run(name, func(t *testing.T) {
-			came, gone, got := make(chan struct{}), make(chan struct{}), make(chan struct{})
-			api := provider(t, func(w http.ResponseWriter, r *http.Request) {
+	forProtocols(t, func(t *testing.T, http2 bool) {
+		for name, answers := range map[string]bool{"before the answer": false, "within it": true} {
+			t.Run(name, func(t *testing.T) {
+				came, gone, got := make(chan struct{}), make(chan struct{}), make(chan struct{})
+				api := provider(t, func(w http.ResponseWriter, r *http.Request) {
+					if answers {
+						_, _ = io.WriteString(w, "x")
+						_ = http.NewResponseController(w).Flush()
+					}
+					close(came)
+					<-r.Context().Done()
+					close(gone)
+				})
+				w := start(t, setup{base: api.URL, http2: http2})
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					if response, err := w.client().RoundTrip(w.request(http.MethodGet, byPath+"a", nil).WithContext(ctx)); err == nil {
+						_, _ = response.Body.Read(make([]byte, 1))
+						close(got)
+						_, _ = io.Copy(io.Discard, response.Body)
+						_ = response.Body.Close()
+					}
+				}()
+				receive(t, came)
 				if answers {
-					_, _ = io.WriteString(w, "x")
-					_ = http.NewResponseController(w).Flush()
+					receive(t, got)
 				}
-				close(came)
-				<-r.Context().Done()
-				close(gone)
+				cancel()
+				receive(t, gone)
+				receive(t, ended)
+				want := map[bool]int{true: http.StatusOK, false: proxy.StatusCallerGone}[answers]
+				if r := w.record(); !r.Aborted || r.Status != want || r.Code != "" {
+					t.Errorf("%+v", r)
+				}
 			})
-			w := start(t, setup{base: api.URL})
-			ctx, cancel := context.WithCancel(t.Context())
-			ended := make(chan struct{})
-			go func() {
-				defer close(ended)
-				if response, err := client(t).RoundTrip(w.request(http.MethodGet, byPath+"a", nil).WithContext(ctx)); err == nil {
-					_, _ = response.Body.Read(make([]byte, 1))
-					close(got)
-					_, _ = io.Copy(io.Discard, response.Body)
-					_ = response.Body.Close()
-				}
-			}()
-			receive(t, came)
-			if answers {
-				receive(t, got)
-			}
-			cancel()
-			receive(t, gone)
-			receive(t, ended)
-			want := map[bool]int{true: http.StatusOK, false: proxy.StatusCallerGone}[answers]
-			if r := w.record(); !r.Aborted || r.Status != want || r.Code != "" {
-				t.Errorf("%+v", r)
-			}
-		})
-	}
+		}
+	})
 }
 
 // Who stands still: the caller with its body, the provider that takes no more of it, or the caller that takes no more of the
 // answer.
 func TestStandstill(t *testing.T) {
-	for name, path := range map[string]string{"a body by path": byPath + "a", "a body in JSON": byForm} {
-		t.Run(name, func(t *testing.T) {
-			w := start(t, setup{base: provider(t, echo).URL, options: proxy.Options{IdleTimeout: short}})
-			read, write := io.Pipe()
-			defer func() { _ = write.Close() }()
-			go func() { _, _ = io.WriteString(write, `{"url":`) }()
-			wantProblem(t, w.do(w.request(http.MethodPost, path, read, "Content-Type", "application/json")), problem.InvalidRequest)
-			if r := w.record(); r.Code != problem.InvalidRequest || r.Sent != 7 {
+	forProtocols(t, func(t *testing.T, http2 bool) {
+		for name, path := range map[string]string{"a body by path": byPath + "a", "a body in JSON": byForm} {
+			t.Run(name, func(t *testing.T) {
+				w := start(t, setup{base: provider(t, echo).URL, http2: http2, options: proxy.Options{IdleTimeout: short}})
+				read, write := io.Pipe()
+				defer func() { _ = write.Close() }()
+				go func() { _, _ = io.WriteString(write, `{"url":`) }()
+				wantProblem(t, w.do(w.request(http.MethodPost, path, read, "Content-Type", "application/json")), problem.InvalidRequest)
+				if r := w.record(); r.Code != problem.InvalidRequest || r.Sent != 7 {
+					t.Errorf("%+v", r)
+				}
+			})
+		}
+		t.Run("the provider does not read", func(t *testing.T) {
+			stop := make(chan struct{})
+			defer close(stop)
+			base := rawProvider(t, func(net.Conn) { <-stop })
+			w := start(t, setup{base: base, http2: http2, options: proxy.Options{IdleTimeout: short}})
+			body := io.NopCloser(zeros{})
+			wantProblem(t, w.do(w.request(http.MethodPut, byPath+"a", body)), problem.ProviderTimeout)
+			if r := w.record(); r.Sent == 0 || r.Attempts != 1 {
 				t.Errorf("%+v", r)
 			}
 		})
-	}
-	t.Run("the provider does not read", func(t *testing.T) {
-		stop := make(chan struct{})
-		defer close(stop)
-		base := rawProvider(t, func(net.Conn) { <-stop })
-		w := start(t, setup{base: base, options: proxy.Options{IdleTimeout: short}})
-		body := io.NopCloser(zeros{})
-		wantProblem(t, w.do(w.request(http.MethodPut, byPath+"a", body)), problem.ProviderTimeout)
-		if r := w.record(); r.Sent == 0 || r.Attempts != 1 {
-			t.Errorf("%+v", r)
-		}
-	})
-	t.Run("the caller does not read", func(t *testing.T) {
-		gone := make(chan struct{})
-		base := scripted(t, func(conn net.Conn, _ *http.Request) {
-			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
-			drip(conn, strings.Repeat("x", 32<<10))
-			close(gone)
+		t.Run("the caller does not read", func(t *testing.T) {
+			gone := make(chan struct{})
+			base := scripted(t, func(conn net.Conn, _ *http.Request) {
+				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
+				drip(conn, strings.Repeat("x", 32<<10))
+				close(gone)
+			})
+			w := start(t, setup{base: base, http2: http2, options: proxy.Options{IdleTimeout: short}})
+			response, err := w.client().RoundTrip(w.request(http.MethodGet, byPath+"a", nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			receive(t, gone)
+			if r := w.record(); !r.Aborted || r.Cause == nil {
+				t.Errorf("%+v", r)
+			}
+			_ = response.Body.Close()
 		})
-		w := start(t, setup{base: base, options: proxy.Options{IdleTimeout: short}})
-		response, err := client(t).RoundTrip(w.request(http.MethodGet, byPath+"a", nil))
-		if err != nil {
-			t.Fatal(err)
+	})
+}
+
+// A body in JSON has to come whole within the time that a streamed one may stand still.
+func TestFormThatDrips(t *testing.T) {
+	w := start(t, setup{base: provider(t, echo).URL, options: proxy.Options{IdleTimeout: short}})
+	read, write := io.Pipe()
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		_, _ = io.WriteString(write, `{"url":"`)
+		ticker := time.NewTicker(short / 10)
+		defer ticker.Stop()
+		for range ticker.C {
+			if _, err := write.Write([]byte{'a'}); err != nil {
+				return
+			}
 		}
-		receive(t, gone)
-		if r := w.record(); !r.Aborted || r.Cause == nil {
-			t.Errorf("%+v", r)
+	}()
+	wantProblem(t, w.do(w.request(http.MethodPost, byForm, read, "Content-Type", "application/json")), problem.InvalidRequest)
+	_ = read.Close()
+	receive(t, stopped)
+	if len(w.rights.methods) != 0 {
+		t.Errorf("rights were asked for %q", w.rights.methods)
+	}
+}
+
+// An answer that is complete before the caller's body is ends for the caller.
+func TestAnswerBeforeTheEndOfTheBody(t *testing.T) {
+	forProtocols(t, func(t *testing.T, http2 bool) {
+		base := scripted(t, func(conn net.Conn, _ *http.Request) {
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ndone\r\n0\r\n\r\n")
+			untilClosed(conn)
+		})
+		w := start(t, setup{base: base, http2: http2})
+		read, write := io.Pipe()
+		defer func() { _ = write.Close() }()
+		go func() { _, _ = write.Write([]byte{'a'}) }()
+		got := w.do(w.request(http.MethodPost, byPath+"a", read))
+		if wantPassed(t, got, http.StatusOK, ""); got.body != "done" {
+			t.Errorf("%q", got.body)
 		}
-		_ = response.Body.Close()
 	})
 }
 
@@ -626,22 +691,24 @@ func TestCallersBodyBreaksOff(t *testing.T) {
 
 // No goroutine reads from a body, or waits for a provider, once its request is over.
 func TestNothingIsLeftBehind(t *testing.T) {
-	api := provider(t, func(w http.ResponseWriter, _ *http.Request) {
-		_ = http.NewResponseController(w).EnableFullDuplex()
-		w.WriteHeader(http.StatusRequestEntityTooLarge)
+	forProtocols(t, func(t *testing.T, http2 bool) {
+		api := provider(t, func(w http.ResponseWriter, _ *http.Request) {
+			_ = http.NewResponseController(w).EnableFullDuplex()
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+		})
+		w := start(t, setup{base: api.URL, http2: http2})
+		for range 5 {
+			read, write := io.Pipe()
+			response, err := w.client().RoundTrip(w.request(http.MethodPost, byPath+"a", read))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if response.StatusCode != http.StatusRequestEntityTooLarge {
+				t.Errorf("%d", response.StatusCode)
+			}
+			_ = w.record() // The handler is done although the body has not ended.
+			_ = response.Body.Close()
+			_ = write.Close()
+		}
 	})
-	w := start(t, setup{base: api.URL})
-	for range 5 {
-		read, write := io.Pipe()
-		response, err := client(t).RoundTrip(w.request(http.MethodPost, byPath+"a", read))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if response.StatusCode != http.StatusRequestEntityTooLarge {
-			t.Errorf("%d", response.StatusCode)
-		}
-		_ = w.record() // The handler is done although the body has not ended.
-		_ = response.Body.Close()
-		_ = write.Close()
-	}
 }

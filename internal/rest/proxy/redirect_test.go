@@ -137,8 +137,8 @@ func TestUnauthorizedElsewhere(t *testing.T) {
 	})
 	w := start(t, setup{base: api.URL})
 	wantPassed(t, w.get("a"), http.StatusUnauthorized, "")
-	if renewals, verified := w.tokens.counts(); renewals+verified != 0 {
-		t.Errorf("%d renewals, %d verified", renewals, verified)
+	if n := w.tokens.renewed(); n != 0 {
+		t.Errorf("%d renewals", n)
 	}
 }
 
@@ -155,6 +155,46 @@ func TestRedirectFromHTTPSToHTTP(t *testing.T) {
 	wantPassed(t, got, http.StatusOK, "")
 	if got.Header.Get("X-Seen") != "" {
 		t.Errorf("over plain http went %q", got.Header.Get("X-Seen"))
+	}
+}
+
+// The base is plain here, so that plain hosts may have the token; but not one that TLS leads to.
+func TestRedirectByTLSAndBack(t *testing.T) {
+	plain := provider(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Seen", r.Header.Get("Authorization"))
+	})
+	authorized := false
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		authorized = r.Header.Get("Authorization") != ""
+		http.Redirect(w, r, plain.URL, http.StatusFound)
+	}))
+	t.Cleanup(secure.Close)
+	api := provider(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, secure.URL, http.StatusFound) })
+	w := start(t, setup{base: api.URL, ca: caOf(secure), hosts: []string{"127.0.0.1"}})
+	got := w.get("a")
+	wantPassed(t, got, http.StatusOK, "")
+	if got.Header.Get("X-Seen") != "" || !authorized {
+		t.Errorf("over plain http went %q, by TLS the token: %t", got.Header.Get("X-Seen"), authorized)
+	}
+}
+
+// Nor does a new token go to where the old one was withheld, though the request has come back to the base.
+func TestRedirectAwayAndBackToUnauthorized(t *testing.T) {
+	var api *httptest.Server
+	stranger := providerAt(t, "127.0.0.2", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, api.URL+"/home", http.StatusFound)
+	})
+	api = provider(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/home" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		http.Redirect(w, r, stranger.URL, http.StatusFound)
+	})
+	w := start(t, setup{base: api.URL})
+	wantPassed(t, w.get("a"), http.StatusUnauthorized, "")
+	if n := w.tokens.renewed(); n != 0 {
+		t.Errorf("%d renewals", n)
 	}
 }
 

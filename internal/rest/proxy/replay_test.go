@@ -139,6 +139,27 @@ func TestClosedReplay(t *testing.T) {
 	})
 }
 
+// A transport that finds its connection closed before it has written anything gets the body anew.
+func TestBodyForAnotherConnection(t *testing.T) {
+	for size, want := range map[int]bool{maxReplayed: true, maxReplayed + 1: false} {
+		x := &exchange{body: replayOf(bytes.NewReader(make([]byte, size)))}
+		request := x.request(t.Context())
+		if _, err := io.Copy(io.Discard, request.Body); err != nil {
+			t.Fatal(err)
+		}
+		again, err := request.GetBody()
+		if (err == nil) != want {
+			t.Fatalf("%d bytes: %v", size, err)
+		}
+		if !want {
+			continue
+		}
+		if n, err := io.Copy(io.Discard, again); err != nil || n != int64(size) {
+			t.Errorf("%d of %d bytes, %v", n, size, err)
+		}
+	}
+}
+
 func TestWatch(t *testing.T) {
 	const header, idle = 10 * time.Second, 3 * time.Second
 	stuck := func() bool { return true }
@@ -157,7 +178,7 @@ func TestWatch(t *testing.T) {
 		"an answer that stalls":               {func(w *watch, _ func() bool) { after(2*time.Second, w.answered) }, answering, 2*time.Second + idle, true},
 		"the rest of the body after the head": {func(w *watch, _ func() bool) { w.answered(); after(2*time.Second, w.bodySent) }, answering, idle, true},
 		"a pause":                             {func(w *watch, _ func() bool) { after(time.Second, w.pause) }, pausing, 0, true},
-		"the end":                             {func(w *watch, _ func() bool) { after(time.Second, func() { w.end() }) }, pausing, 0, true},
+		"the end":                             {func(w *watch, _ func() bool) { after(time.Second, func() { _ = w.end() }) }, pausing, 0, true},
 		"another attempt": {func(w *watch, body func() bool) {
 			w.pause()
 			after(time.Minute, func() { w.begin(func(error) {}, body) })

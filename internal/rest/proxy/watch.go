@@ -162,10 +162,10 @@ func (w *watch) fire() {
 	w.expired(w.late)
 }
 
-// watched is a caller's body that is read whole.
+// watched is a caller's body that is read whole. All of it has as long as a streamed one may stand still: nobody has asked yet
+// what the caller may.
 type watched struct {
 	io.Reader
-	watch   *watch
 	total   int64
 	reading atomic.Bool
 	// failed : it did not come to its end.
@@ -178,7 +178,6 @@ func (r *watched) Read(p []byte) (int, error) {
 	n, err := r.Reader.Read(p)
 	r.reading.Store(false)
 	r.total += int64(n)
-	r.watch.touch()
 	tooLarge := (*http.MaxBytesError)(nil)
 	r.failed = err != nil && !errors.Is(err, io.EOF) && !errors.As(err, &tooLarge)
 	return n, err

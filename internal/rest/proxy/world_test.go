@@ -5,6 +5,8 @@ package proxy_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"io"
@@ -82,7 +84,7 @@ type tokens struct {
 	getErr   error
 	renewErr error
 	renewals int
-	verified int
+	verified chan struct{}
 	// renewing, if set, is called in each renewal.
 	renewing func()
 }
@@ -113,15 +115,13 @@ func (s *tokens) Renew(
 }
 
 func (s *tokens) Verify(context.Context, *v1alpha1.OAuthConnection, *credential.Credential) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.verified++
+	s.verified <- struct{}{}
 }
 
-func (s *tokens) counts() (renewals, verified int) {
+func (s *tokens) renewed() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.renewals, s.verified
+	return s.renewals
 }
 
 func bearer(token string) []credential.Header {
@@ -150,6 +150,8 @@ type setup struct {
 	hosts  []string
 	ca     []byte
 	limits *v1alpha1.APILimits
+	// http2 : callers come by TLS and HTTP/2.
+	http2 bool
 	// headers of the application; unset: the bearer token.
 	headers []credential.Header
 }
@@ -170,7 +172,7 @@ func start(t *testing.T, s setup) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, rights: &rights{}, records: make(records, 1000), tokens: &tokens{current: credential.Credential{
+	w := &world{t: t, rights: &rights{}, records: make(records, 1000), tokens: &tokens{verified: make(chan struct{}, 10), current: credential.Credential{
 		Token: sensitive.New(oldToken), Hash: "old", Renewable: true, Base: base, Headers: s.headers, AllowedHosts: s.hosts, CA: s.ca,
 		Limits: s.limits,
 	}}}
@@ -194,7 +196,11 @@ func start(t *testing.T, s setup) *world {
 		handler.ServeHTTP(rw, r.WithContext(caller.With(r.Context(), who)))
 	}))
 	w.Config.ErrorLog = log.New(io.Discard, "", 0)
-	w.Start()
+	if w.EnableHTTP2 = s.http2; s.http2 {
+		w.StartTLS()
+	} else {
+		w.Start()
+	}
 	t.Cleanup(w.Close)
 	return w
 }
@@ -291,17 +297,23 @@ func (w *world) request(method, path string, body io.Reader, headers ...string) 
 	return request
 }
 
-// client follows no redirect and undoes no compression.
-func client(t *testing.T) *http.Transport {
-	t.Helper()
+// client follows no redirect and undoes no compression. Its connections are its own.
+func (w *world) client() *http.Transport {
+	w.t.Helper()
 	transport := &http.Transport{DisableCompression: true}
-	t.Cleanup(transport.CloseIdleConnections)
+	if w.TLS != nil {
+		roots := x509.NewCertPool()
+		roots.AddCert(w.Certificate())
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+		transport.ForceAttemptHTTP2 = true
+	}
+	w.t.Cleanup(transport.CloseIdleConnections)
 	return transport
 }
 
 func (w *world) do(request *http.Request) answer {
 	w.t.Helper()
-	response, err := client(w.t).RoundTrip(request)
+	response, err := w.client().RoundTrip(request)
 	if err != nil {
 		w.t.Fatal(err)
 	}
