@@ -136,7 +136,8 @@ images-e2e: ## Build the two images of the real-cluster suite with docker.
 	docker build --file test/e2e/tools/Dockerfile --tag $(E2E_TOOLS_IMAGE) .
 
 .PHONY: bench
-bench: build controlplane ## Measure throughput, latency and memory (not a test; see docs/performance.md and docs/reliability.md).
+bench: build controlplane ## Measure throughput, latency and memory, the proxy beside nginx if there is one (not a test; see docs/performance.md).
+	$(GO) test -run '^$$' -bench . $(BENCH_FLAGS) ./internal/rest/lists
 	cd test && $(GO) test -run '^$$' -bench . $(BENCH_FLAGS) ./bench/... ./crash ./reliability
 
 .PHONY: demo
