@@ -4,7 +4,7 @@
 
 // Package e2e installs the operator on a real cluster and shows there what only a kubelet can: that pods run restricted,
 // that a mounted token changes under a running workload, that a controller's death is survived, that people and providers
-// reach the gateway, and that an uninstallation leaves nothing. It needs KUBECONFIG and two images; see docs/development.md.
+// reach the gateway and programs the API, and that an uninstallation leaves nothing. It needs KUBECONFIG and two images; see docs/development.md.
 package e2e
 
 import (
@@ -30,6 +30,9 @@ func TestOperator(t *testing.T) {
 		{"ServiceLeadsToGateway", s.serviceLeadsToGateway},
 		{"PersonConnects", s.personConnects},
 		{"WebhookEndsConnection", s.webhookEndsConnection},
+		{"ProgramCallsAPI", s.programCallsAPI},
+		{"APIPodsReplaced", s.apiPodsReplaced},
+		{"ProgramDisconnects", s.programDisconnects},
 		{"DeletionRevokes", s.deletionRevokes},
 		{"NamespaceDeletionRevokes", s.namespaceDeletionRevokes},
 		{"NothingLeaks", s.nothingLeaks},

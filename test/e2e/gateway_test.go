@@ -6,26 +6,19 @@ package e2e
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"html"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -33,8 +26,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -45,12 +36,12 @@ import (
 
 // The gateway as the overlay installs it.
 const (
-	gatewayName = "oauth-operator-gateway"
-	gatewayHost = "oauth.example.test"
-	gatewayURL  = "https://" + gatewayHost
-	gatewayPort = 8080
-	gateways    = 2
-	tlsSecret   = "gateway-tls"
+	gatewayName      = "oauth-operator-gateway"
+	gatewayHost      = "oauth.example.test"
+	gatewayURL       = "https://" + gatewayHost
+	gatewayPort      = 8080
+	gateways         = 2
+	gatewayTLSSecret = "gateway-tls"
 )
 
 // What providers and the application agree on.
@@ -60,44 +51,6 @@ const (
 	// grantName is what the OAuth server's answers call a grant; it names none, so what it does say stands for it.
 	grantName = "api:read offline_access"
 )
-
-// withCertificate adds the Secret of a fresh certificate to a manifest, before what mounts it.
-func (s *suite) withCertificate(t *testing.T, manifest []*unstructured.Unstructured) []*unstructured.Unstructured {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{gatewayHost}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-	}
-	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	encoded := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})
-	s.trusted = x509.NewCertPool()
-	s.trusted.AppendCertsFromPEM(encoded)
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&corev1.Secret{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
-		ObjectMeta: metav1.ObjectMeta{Namespace: testenv.OperatorNamespace, Name: tlsSecret},
-		Type:       corev1.SecretTypeTLS,
-		Data: map[string][]byte{
-			corev1.TLSCertKey:       encoded,
-			corev1.TLSPrivateKeyKey: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	workloads := slices.IndexFunc(manifest, func(object *unstructured.Unstructured) bool { return object.GetKind() == "Deployment" })
-	return slices.Insert(manifest, workloads, &unstructured.Unstructured{Object: content})
-}
 
 // person has a browser: it keeps cookies, follows redirects, and reaches the hosts of the story wherever they are forwarded to.
 type person struct {

@@ -41,7 +41,7 @@ import (
 const controllerName = "oauth-operator-controller"
 
 func (s *suite) install(t *testing.T) {
-	s.manifest = s.withCertificate(t, build(t, "overlay", "oauth-operator", s.image))
+	s.manifest = s.withCertificates(t, build(t, "overlay", "oauth-operator", s.image))
 	start := time.Now()
 	s.apply(t, s.manifest)
 	applied := time.Now()
@@ -50,6 +50,7 @@ func (s *suite) install(t *testing.T) {
 	// They need the keys that the controller writes, and the kubelet brings.
 	s.waitDeployment(t, testenv.OperatorNamespace, gatewayName, gateways)
 	t.Logf("the gateway is available %s after it was applied", time.Since(applied).Round(time.Millisecond))
+	s.waitDeployment(t, testenv.OperatorNamespace, apiName, apis)
 	s.warnings.none(t)
 	s.policyIsSound(t)
 }
@@ -66,11 +67,13 @@ func (s *suite) apply(t *testing.T, objects []*unstructured.Unstructured) {
 	}
 }
 
-// build builds a directory of this package with another image in place of one, as `kubectl kustomize` does.
+// build builds a directory of this package with another image in place of one, as `kubectl kustomize` does when it is allowed
+// to take single files of the samples (--load-restrictor LoadRestrictionsNone).
 func build(t *testing.T, directory, replaced, image string) []*unstructured.Unstructured {
 	t.Helper()
 	options := krusty.MakeDefaultOptions()
 	options.Reorder = krusty.ReorderOptionUnspecified // The command's default: namespaces first.
+	options.LoadRestrictions = kustomize.LoadRestrictionsNone
 	resources, err := krusty.MakeKustomizer(options).Run(filesys.MakeFsOnDisk(), withImage(t, directory, replaced, image))
 	if err != nil {
 		t.Fatal(err)
@@ -180,6 +183,7 @@ func (s *suite) podsAreRestricted(t *testing.T) {
 	}{
 		{"controller", testenv.ControllerServiceAccount, 1},
 		{"gateway", testenv.GatewayServiceAccount, gateways},
+		{"api", testenv.APIServiceAccount, apis},
 	} {
 		pods := s.podsOf(t, component.name)
 		if len(pods) != component.pods {
@@ -268,7 +272,7 @@ func (s *suite) removeKinds(ctx context.Context) error {
 	})
 }
 
-// staysUntilTheEnd tells of the Secrets of an installation that go with its namespace: keys, the certificate, and messages that
+// staysUntilTheEnd tells of the Secrets of an installation that go with its namespace: keys, certificates, and messages that
 // were taken.
 func staysUntilTheEnd(secret *corev1.Secret) bool {
 	switch secret.Type {

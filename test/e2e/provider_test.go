@@ -27,12 +27,13 @@ import (
 	"github.com/oauth-operator/oauth-operator/test/servers/harness"
 )
 
-// The OAuth server: a pod behind a Service, at the address that the overlay lets the operator reach.
+// The provider: an OAuth server with an API, in a pod behind a Service, at the host that the overlay lets the operator reach.
 const (
 	providerName   = "oauth-server"
 	providerURL    = "http://" + providerName + "." + providerNamespace + ".svc:8080"
 	providerPort   = 8080
 	reportPort     = 8081
+	apiPort        = 8082
 	requestTimeout = 10 * time.Second
 )
 
@@ -52,7 +53,7 @@ func (s *suite) startProvider(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: providerNamespace, Name: providerName},
 		Spec: corev1.ServiceSpec{
 			Selector: server.Labels,
-			Ports:    []corev1.ServicePort{{Port: providerPort}},
+			Ports:    []corev1.ServicePort{{Name: "oauth", Port: providerPort}, {Name: "api", Port: apiPort}},
 		},
 	}
 	s.create(t, server, service)

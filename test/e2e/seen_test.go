@@ -74,8 +74,8 @@ func (s *suite) fetchAs(t *testing.T, name, address string) string {
 // nothingLeaks looks for every code and token that was ever issued in all that the operator has said.
 func (s *suite) nothingLeaks(t *testing.T) {
 	s.connect(t, teamNamespace, "canary", sampleApplication())
-	said := map[string]string{"a log of a controller that is gone": strings.Join(s.logs, "\n"), "metrics": s.metrics}
-	for _, pod := range append(s.controllers(t), s.podsOf(t, "gateway")...) {
+	said := map[string]string{"a log of a pod that is gone": strings.Join(s.logs, "\n"), "metrics": s.metrics}
+	for _, pod := range slices.Concat(s.controllers(t), s.podsOf(t, "gateway"), s.podsOf(t, "api")) {
 		log, err := s.podLog(t.Context(), pod.Namespace, pod.Name, &corev1.PodLogOptions{})
 		if err != nil {
 			t.Fatal(err)
@@ -105,6 +105,7 @@ func (s *suite) nothingLeaks(t *testing.T) {
 	if len(issued) == 0 {
 		t.Fatal("the OAuth server has issued nothing, so nothing is shown")
 	}
+	issued = append(issued, s.lent...)
 	for place, content := range said {
 		if slices.ContainsFunc(issued, func(secret string) bool { return strings.Contains(content, secret) }) {
 			t.Errorf("%s holds a code or token", place)

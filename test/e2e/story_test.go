@@ -321,7 +321,7 @@ func (s *suite) replaceController(t *testing.T, how *client.DeleteOptions) {
 		t.Fatalf("got %d controllers, want 1", len(pods))
 	}
 	answered := s.requestRefresh(t)
-	s.endController(t, &pods[0], how)
+	s.endPod(t, &pods[0], how)
 	start := time.Now()
 	s.waitDeployment(t, testenv.OperatorNamespace, controllerName, 1)
 	t.Logf("another controller available after %s", time.Since(start).Round(time.Millisecond))
@@ -330,8 +330,8 @@ func (s *suite) replaceController(t *testing.T, how *client.DeleteOptions) {
 	t.Logf("it works after %s", time.Since(start).Round(time.Millisecond))
 }
 
-// endController keeps the log of a controller and deletes its pod.
-func (s *suite) endController(t *testing.T, pod *corev1.Pod, how *client.DeleteOptions) {
+// endPod keeps the log of a pod of the operator and deletes it.
+func (s *suite) endPod(t *testing.T, pod *corev1.Pod, how *client.DeleteOptions) {
 	t.Helper()
 	log, err := s.podLog(t.Context(), pod.Namespace, pod.Name, &corev1.PodLogOptions{})
 	if err != nil {
@@ -360,7 +360,7 @@ func (s *suite) leaderHandsOver(t *testing.T) {
 	s.waitDeployment(t, testenv.OperatorNamespace, controllerName, 2)
 	leader := s.leader(t)
 	answered := s.requestRefresh(t)
-	s.endController(t, leader, &client.DeleteOptions{})
+	s.endPod(t, leader, &client.DeleteOptions{})
 	start := time.Now()
 	testenv.Eventually(t, patience, func() error {
 		if s.leader(t).UID == leader.UID {

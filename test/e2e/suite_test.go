@@ -61,9 +61,12 @@ type suite struct {
 	image, tools string
 	// manifest is what is installed, in the order of installation.
 	manifest []*unstructured.Unstructured
-	// trusted is the certificate of the gateway.
-	trusted *x509.CertPool
-	// logs of controllers that are gone.
+	// trusted is the certificate of the gateway, apiCertificate (PEM) that of the API.
+	trusted        *x509.CertPool
+	apiCertificate []byte
+	// lent are tokens of Kubernetes that the suite has used.
+	lent []string
+	// logs of pods of the operator that are gone.
 	logs []string
 	// metrics as they were scraped.
 	metrics string

@@ -23,6 +23,22 @@ type Report struct {
 	Issued []string `json:"issued"`
 }
 
+// Request is what the provider's API was asked for, and its answer.
+type Request struct {
+	Method string `json:"method"`
+	// URI is path and query.
+	URI  string `json:"uri"`
+	Body string `json:"body"`
+}
+
+// Headers between the suite and the relay in a pod.
+const (
+	// NewConnection, of whatever value, asks for a connection that is used for this request alone.
+	NewConnection = "Relay-New-Connection"
+	// Broken says why the relay has no answer.
+	Broken = "Relay-Broken"
+)
+
 // Sighting is one line of a workload's log: the content of a mounted file, as it was from a time on.
 type Sighting struct {
 	Time time.Time `json:"time"`
