@@ -338,7 +338,7 @@ func (w *world) get(path string, headers ...string) answer {
 }
 
 // form sends a request in JSON.
-func (w *world) form(content any, headers ...string) answer {
+func (w *world) form(content any) answer {
 	w.t.Helper()
 	text, ok := content.(string)
 	if !ok {
@@ -348,7 +348,7 @@ func (w *world) form(content any, headers ...string) answer {
 		}
 		text = string(encoded)
 	}
-	return w.do(w.request(http.MethodPost, byForm, strings.NewReader(text), append([]string{"Content-Type", "application/json"}, headers...)...))
+	return w.do(w.request(http.MethodPost, byForm, strings.NewReader(text), "Content-Type", "application/json"))
 }
 
 func (w *world) record() proxy.Record {
