@@ -85,7 +85,7 @@ func (o *commonOptions) auditLogger(to io.Writer) (log logr.Logger, stop func() 
 	return zapr.NewLogger(zap.New(zapcore.NewCore(encoder, out, zapcore.InfoLevel))), out.Stop, nil
 }
 
-// logger writes to standard error. what client-go and controller-runtime say goes the same way.
+// logger writes to standard error. What client-go and controller-runtime say goes the same way.
 func (o *commonOptions) logger() (logr.Logger, error) {
 	config, err := o.zapConfig()
 	if err != nil {
@@ -98,6 +98,8 @@ func (o *commonOptions) logger() (logr.Logger, error) {
 	log := zapr.NewLogger(built)
 	klog.SetLogger(log)
 	ctrl.SetLogger(log)
+	// What net/http says there quotes what a server has sent.
+	zap.RedirectStdLog(zap.NewNop())
 	return log, nil
 }
 

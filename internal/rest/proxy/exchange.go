@@ -129,6 +129,9 @@ func (x *exchange) serve(ctx context.Context) error {
 		return err
 	}
 	if x.target, err = asked.resolve(x.realm); err != nil {
+		if x.target != nil {
+			x.Host = x.target.Host // One that is not allowed.
+		}
 		return err
 	}
 	if x.transport, err = x.options.Transports.ForCA(x.credential.CA); err != nil {
@@ -180,31 +183,30 @@ func (x *exchange) readForm() (*inner, error) {
 	return asked, err
 }
 
-// authorize finds connection and credential. Only what the caller may use goes into the record.
+// authorize finds connection and credential. The record has the application that was asked for, if it exists: refused requests are
+// worth a look too.
 func (x *exchange) authorize(ctx context.Context, id string) error {
 	who := caller.From(x.in.Context())
 	integration, err := x.options.Access.Integration(ctx, who, id)
 	if err != nil {
 		return err
 	}
+	if integration.Application != nil {
+		x.Application, x.key.Application = integration.Name, integration.Application.UID
+	}
 	x.connection, err = x.options.Access.ConnectionFor(ctx, who, integration, x.in.Header.Get(HeaderConnection), x.Method)
 	if err != nil {
 		return err
 	}
-	namespace, name := x.connection.ApplicationKey()
-	x.Application = types.NamespacedName{Namespace: namespace, Name: name}
 	x.Connection = types.NamespacedName{Namespace: x.connection.Namespace, Name: x.connection.Name}
 	if x.credential, err = x.options.Credentials.Get(ctx, x.connection); err != nil {
 		return err
 	}
 	if x.credential.Base == nil {
-		return problem.New(problem.NoAPIBaseURL, "application %s/%s has no apiBaseURL", namespace, name)
+		return problem.New(problem.NoAPIBaseURL, "application %s has no apiBaseURL", integration.Name)
 	}
 	x.realm = newRealm(x.credential.Base, x.credential.AllowedHosts)
 	x.key.Connection = x.connection.UID
-	if integration.Application != nil {
-		x.key.Application = integration.Application.UID
-	}
 	return nil
 }
 

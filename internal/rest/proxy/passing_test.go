@@ -314,7 +314,7 @@ func TestWhoMay(t *testing.T) {
 	w.rights.refused = problem.New(problem.Forbidden, "no")
 	wantProblem(t, w.get("a"), problem.Forbidden)
 	_ = w.record()
-	if r := w.record(); r.Attempts != 0 || r.Connection.Name != "" || r.Application.Name != "" || r.Host != "" {
+	if r := w.record(); r.Attempts != 0 || r.Connection.Name != "" || r.Application.Name == "" || r.Host != "" {
 		t.Errorf("%+v", r)
 	}
 	w.rights.refused = nil

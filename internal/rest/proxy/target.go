@@ -76,7 +76,8 @@ func (r realm) holds(u *url.URL) bool {
 }
 
 // resolve returns the URL that a caller's url means: one that begins with a scheme and "://" is absolute and has to be in the
-// realm; all else is a path below the base, with or without a query. Its errors never repeat the URL.
+// realm; all else is a path below the base, with or without a query. Its errors never repeat the URL. Beside HostNotAllowed stands
+// the URL's origin, for the record.
 func (r realm) resolve(raw string) (*url.URL, error) {
 	raw, _, _ = strings.Cut(raw, "#") // A fragment is never sent.
 	if scheme, ok := schemeOf(raw); ok {
@@ -156,7 +157,7 @@ func (r realm) absolute(scheme, raw string) (*url.URL, error) {
 		return nil, err
 	}
 	if !r.holds(target) {
-		return nil, problem.New(problem.HostNotAllowed,
+		return target, problem.New(problem.HostNotAllowed,
 			"requests may go to the host of the application's apiBaseURL and to its allowedHosts, not to %s://%s", scheme, target.Host)
 	}
 	if err := setPath(target, "/"+path); err != nil {
