@@ -160,6 +160,9 @@ const (
 	EventSecretRepaired = "SecretRepaired"
 	// EventDeauthorizationReported : the provider's webhook says that the grant is over; it is being verified, or could not be.
 	EventDeauthorizationReported = "DeauthorizationReported"
+	// EventTokenRejected : the provider's API rejects the access token, by a caller of the request proxy, and nobody can be asked
+	// whether the grant is over. Nothing is held to be over by it.
+	EventTokenRejected = "TokenRejected"
 	// EventWebhookNotReady : the application's webhook cannot be served; the message says what is missing.
 	EventWebhookNotReady = "WebhookNotReady"
 	// EventStatusCheckFailed : on an application, the provider's list of connections could not be read again and again; on

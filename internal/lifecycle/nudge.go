@@ -25,11 +25,28 @@ func nudged(f Facts, now time.Time) *Decision {
 	}
 	if action := f.renewal(now); action != Wait && !f.Nudge.Verify {
 		if f.Record.Failure != nil {
-			return f.retry(action, f.Record.Failure, now)
+			return f.meanwhile(f.retry(action, f.Record.Failure, now), now)
 		}
-		return f.attempt(action, time.Time{}, now)
+		return f.meanwhile(f.attempt(action, f.Record.nudgeable(), now), now)
+	}
+	if !f.checkable(now) {
+		return nil // The provider's list is on its way.
 	}
 	return &Decision{Action: CheckGrant}
+}
+
+// nudgeable is when a caller's word may bring another token: whoever calls every token bad must not make a provider issue them
+// without end.
+func (r *Record) nudgeable() time.Time {
+	if r.RefreshedAt.IsZero() || (r.Expiry.Kind == ExpiryAt && r.Expiry.At.Sub(r.IssuedAt) <= shortLifetime) {
+		return time.Time{}
+	}
+	return r.RefreshedAt.Add(nudgeDistance)
+}
+
+// checkable tells whether the provider can be asked about the access token.
+func (f Facts) checkable(now time.Time) bool {
+	return (f.Check.Interval > 0 || f.Check.OnRequest) && !f.Record.AccessToken.IsEmpty() && !f.Record.Expiry.Passed(now)
 }
 
 // NudgeAnswered tells whether nothing more is done about the word of a caller: there is another token, the provider was
@@ -45,8 +62,20 @@ func (f Facts) NudgeAnswered(n Nudge, now time.Time) bool {
 	if action := f.renewal(now); action != Wait && !n.Verify {
 		return f.paused(action) || (r.Failure != nil && f.failedFor(n, action, now))
 	}
-	checkable := f.Check.Interval > 0 || f.Check.OnRequest
-	return !checkable || r.AccessToken.IsEmpty() || r.Expiry.Passed(now) || !f.Check.LastAt.Before(n.SeenAt)
+	switch {
+	case f.checkable(now):
+		return !f.Check.LastAt.Before(n.SeenAt)
+	case f.Lists:
+		return f.ListedAt.After(n.SeenAt)
+	}
+	return true
+}
+
+// NudgeInVain tells whether a caller's word about the token that is held changes nothing because nobody can be asked.
+func (f Facts) NudgeInVain(n Nudge, now time.Time) bool {
+	r := f.Record
+	return r.Held() && r.AccessToken.Hash() == n.TokenHash && r.Standing == nil && !f.Suspended && f.Blocked == nil && f.Deletion == nil &&
+		(n.Verify || f.renewal(now) == Wait) && !f.checkable(now) && !f.Lists
 }
 
 // failedFor tells whether a renewal has failed since the nudge, or waits after a failure before it: whoever waits for a token

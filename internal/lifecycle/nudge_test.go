@@ -128,6 +128,83 @@ func TestNudgesDoNotHammer(t *testing.T) {
 	}
 }
 
+// Whoever calls every new token bad gets another one now and then, not as fast as they can ask.
+func TestNudgesDoNotRotate(t *testing.T) {
+	now := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+	f := Facts{UID: "uid", Process: "p", GrantType: AuthorizationCode, Basis: "basis", Record: &Record{
+		Tokens: Tokens{
+			AccessToken: sensitive.New("access-0"), RefreshToken: sensitive.New("refresh-0"), GrantType: AuthorizationCode,
+			IssuedAt: now, Expiry: Expiry{Kind: ExpiryAt, At: now.Add(time.Hour)},
+		},
+		AuthorizedAt: now,
+	}}
+	calls, first := 0, -1
+	for second := range 600 {
+		at := now.Add(time.Duration(second) * time.Second)
+		f.Nudge = &Nudge{TokenHash: f.Record.AccessToken.Hash(), SeenAt: at}
+		if f.NudgeAnswered(*f.Nudge, at) {
+			t.Fatalf("after %d s: nobody gets another token", second)
+		}
+		if Decide(f, at).Action != Refresh {
+			continue
+		}
+		if calls++; first < 0 {
+			first = second
+		}
+		call := Call{Action: Refresh, Basis: f.Basis, UID: f.UID, SentAt: at}
+		f.Record = Succeeded(f.Record, call, Tokens{
+			AccessToken: sensitive.New("access-" + at.String()), RefreshToken: sensitive.New("refresh-" + at.String()),
+			GrantType: AuthorizationCode, IssuedAt: at, Expiry: Expiry{Kind: ExpiryAt, At: at.Add(time.Hour)},
+		}, at)
+	}
+	if calls > 60 || first != 0 {
+		t.Errorf("%d refreshes in ten minutes, the first after %d s", calls, first)
+	}
+}
+
+// A provider that has nothing but a list of connections is asked for that, and the nudge waits for it.
+func TestNudgeByList(t *testing.T) {
+	now := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+	f := Facts{
+		UID: "uid", Process: "p", GrantType: AuthorizationCode, Basis: "basis", Lists: true, ListedAt: now.Add(-time.Minute),
+		Record: &Record{Tokens: Tokens{AccessToken: sensitive.New("access-1"), GrantType: AuthorizationCode, Expiry: Expiry{Kind: ExpiryNever}}},
+	}
+	nudge := Nudge{TokenHash: f.Record.AccessToken.Hash(), SeenAt: now}
+	f.Nudge = &nudge
+	if f.NudgeAnswered(nudge, now) || Decide(f, now).Action != Wait || f.NudgeInVain(nudge, now) {
+		t.Errorf("answered %t, decided %s, in vain %t", f.NudgeAnswered(nudge, now), Decide(f, now).Action, f.NudgeInVain(nudge, now))
+	}
+	if f.ListedAt = now.Add(time.Second); !f.NudgeAnswered(nudge, now) {
+		t.Error("a new list is no answer")
+	}
+	if f.Lists = false; !f.NudgeAnswered(nudge, now) || !f.NudgeInVain(nudge, now) {
+		t.Error("nobody can be asked, and nobody is told")
+	}
+}
+
+// A refresh token that a caller has brought is sent once more when no answer came, and then never again.
+func TestBroughtRefreshTokenOfUnknownFate(t *testing.T) {
+	now := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+	f := Facts{
+		UID: "uid", Process: "p", GrantType: AuthorizationCode, Basis: "basis", Person: &Person{Link: true}, Record: &Record{},
+		Input: Input{State: InputPresent, Hash: "hash", Version: "message/m", Login: "login", ReceivedAt: now, Import: true},
+	}
+	sent := 0
+	for second := range 600 {
+		at := now.Add(time.Duration(second) * time.Second)
+		if Decide(f, at).Action != Import {
+			continue
+		}
+		sent++
+		call := Call{Action: Import, Basis: f.Basis, UID: f.UID, SentAt: at, InputHash: "hash", Login: "login", ID: "c"}
+		f.Record = Failed(f.Record, call, Refusal{Concern: ConcernsNobody, OutcomeUnknown: true, Message: "timed out"}, sensitive.String{}, at)
+	}
+	a := f.Record.Authorization
+	if sent != 2 || a == nil || a.ID != "login" || a.Result != AuthorizationUnknown || a.Reason != v1alpha1.ReasonRefreshOutcomeUnknown || !f.Record.HasSpent("hash") {
+		t.Errorf("sent %d times; %+v; spent: %t", sent, a, f.Record.HasSpent("hash"))
+	}
+}
+
 func TestInvitation(t *testing.T) {
 	now := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
 	f := Facts{

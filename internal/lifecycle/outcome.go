@@ -258,7 +258,7 @@ func (r *Record) failInput(before *Record, call Call, refusal Refusal, now time.
 		return
 	}
 	result := AuthorizationFailed
-	if r.InputFailure.Reason == v1alpha1.ReasonExchangeOutcomeUnknown {
+	if r.InputFailure.unanswered() {
 		result = AuthorizationUnknown
 	}
 	r.Authorization = &Authorization{
@@ -268,7 +268,7 @@ func (r *Record) failInput(before *Record, call Call, refusal Refusal, now time.
 		r.Device = nil
 		return
 	}
-	if r.InputFailure.undecided() && !rescued {
+	if r.InputFailure.undecided() && !rescued && (call.Login == "" || !r.InputFailure.unanswered()) {
 		return
 	}
 	r.spend(call)
@@ -317,16 +317,20 @@ func fail(previous *Failure, call Call, refusal Refusal, now time.Time) *Failure
 		f.reject(previous, call, refusal, now)
 	case ConcernsNobody:
 		f.OutcomeUnknown = f.OutcomeUnknown || uncertain
-		f.passing(call, refusal, now)
+		f.passing(call, refusal, uncertain, now)
 	}
 	return f
 }
 
-// passing handles what will pass by itself, but for a code that may be spent: that one is never sent again.
-func (f *Failure) passing(call Call, refusal Refusal, now time.Time) {
+// passing handles what will pass by itself, but for what may be spent: a code is never sent again, and a refresh token that a
+// caller has brought once; uncertain tells that it was sent without an answer before.
+func (f *Failure) passing(call Call, refusal Refusal, uncertain bool, now time.Time) {
 	switch {
 	case call.Action == Exchange && refusal.OutcomeUnknown:
 		f.Reason, f.Terminal = v1alpha1.ReasonExchangeOutcomeUnknown, true
+	case call.Action == Import && call.Login != "" && refusal.OutcomeUnknown && uncertain:
+		f.Reason, f.Terminal = v1alpha1.ReasonRefreshOutcomeUnknown, true
+		f.Message += "; it was sent twice, and nobody knows what has become of it"
 	case refusal.interrupted:
 		f.Reason = v1alpha1.ReasonRefreshOutcomeUnknown
 	default:

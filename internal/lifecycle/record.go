@@ -247,6 +247,12 @@ func (f *Failure) undecided() bool {
 	return f.Reason == v1alpha1.ReasonRefreshRejected || (f.Reason == v1alpha1.ReasonRefreshOutcomeUnknown && f.OutcomeUnknown)
 }
 
+// unanswered tells that a code or a refresh token was sent, and no answer says what has become of it.
+func (f *Failure) unanswered() bool {
+	return f.Reason == v1alpha1.ReasonExchangeOutcomeUnknown ||
+		(f.Reason == v1alpha1.ReasonRefreshOutcomeUnknown && f.OutcomeUnknown)
+}
+
 // AuthorizationResult is how an authorization ended; the values are those of the API.
 type AuthorizationResult string
 

@@ -37,6 +37,7 @@ const (
 	candidateAttempts  = 5                // to revoke what was refused
 	hintSettling       = time.Minute      // after which a provider's servers agree that a grant has ended
 	hintAttempts       = 12               // to verify a report that a grant has ended: about half an hour
+	nudgeDistance      = 10 * time.Second // between the last renewal and one that a caller asks for
 	blockedPatience    = time.Minute      // for which a person's code waits while the provider must not be called
 	loginPatience      = 10 * time.Minute // for which it waits at all
 )

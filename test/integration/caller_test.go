@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
@@ -16,8 +17,10 @@ import (
 	"github.com/oauth-operator/oauth-operator/internal/controller"
 	"github.com/oauth-operator/oauth-operator/internal/pending"
 	"github.com/oauth-operator/oauth-operator/internal/sensitive"
+	"github.com/oauth-operator/oauth-operator/internal/testenv"
 	"github.com/oauth-operator/oauth-operator/test/servers/harness"
 	"github.com/oauth-operator/oauth-operator/test/servers/hostile"
+	"github.com/oauth-operator/oauth-operator/test/servers/increase"
 	"github.com/oauth-operator/oauth-operator/test/servers/record"
 )
 
@@ -33,6 +36,9 @@ func TestCaller(t *testing.T) {
 		"a token without refresh token is checked":          nudgeChecks,
 		"a token that works stays":                          nudgeChecksAlive,
 		"a renewed token that does not work either":         nudgeVerifies,
+		"nobody can be asked, and people are told":          nudgeInVain,
+		"the provider's list is asked for":                  nudgeAtIncrease,
+		"a brought refresh token without an answer":         broughtWithoutAnswer,
 		"an outage is not asked twice":                      nudgeDuringOutage,
 		"a suspended connection":                            nudgeSuspended,
 		"a refresh token is imported":                       broughtSucceeds,
@@ -48,9 +54,16 @@ func TestCaller(t *testing.T) {
 // said is a message of the API about the subject.
 func (s *subject) said(t *testing.T, fill func(*pending.Message, *v1alpha1.OAuthConnection)) types.NamespacedName {
 	t.Helper()
+	return s.saidOf(t, s.name, fill)
+}
+
+// saidOf is said where the application has another name.
+func (s *subject) saidOf(t *testing.T, application string, fill func(*pending.Message, *v1alpha1.OAuthConnection)) types.NamespacedName {
+	t.Helper()
 	c := s.get(t)
+	app := get(t, s.w.namespace, application, &v1alpha1.OAuthApplication{})
 	m := pending.Message{
-		Connection: s.key(), ConnectionUID: c.UID, Application: s.key(), ApplicationUID: s.application(t).UID,
+		Connection: s.key(), ConnectionUID: c.UID, Application: key(s.w.namespace, application), ApplicationUID: app.UID,
 		ReceivedAt: time.Now(), KeepUntil: time.Now().Add(time.Hour),
 	}
 	fill(&m, c)
@@ -155,6 +168,48 @@ func nudgeVerifies(t *testing.T, w *world) {
 		t.Errorf("%d token requests", n)
 	}
 	s.wait(t, isReady, phase(v1alpha1.ConnectionActive))
+}
+
+func nudgeInVain(t *testing.T, w *world) {
+	server := w.withoutRefresh(t, harness.Options{})
+	s := w.connected(t, server, server.URL)
+	s.nudge(t, s.token(t), false)
+	waitEvent(t, w.namespace, s.name, corev1.EventTypeWarning, v1alpha1.EventTokenRejected)
+	s.wait(t, isReady, phase(v1alpha1.ConnectionActive))
+}
+
+func nudgeAtIncrease(t *testing.T, w *world) {
+	p := w.platform(t, increase.Options{})
+	s := p.listed(t, "group_first")[0]
+	p.deauthorize(t, s)
+	s.emptied(t, s.saidOf(t, p.production, func(m *pending.Message, _ *v1alpha1.OAuthConnection) {
+		m.Renewal = &pending.Renewal{TokenHash: sensitive.New(s.token(t)).Hash()}
+	}))
+	testenv.Eventually(t, patience, func() error {
+		if c := s.get(t); c.Status.Phase == v1alpha1.ConnectionActive {
+			return errors.New("the connection is still active")
+		}
+		return nil
+	})
+	if n := p.Production.Count(record.Filter{Endpoint: record.Token}); n != 1 {
+		t.Errorf("the token endpoint was asked %d times", n)
+	}
+}
+
+// What was sent twice without an answer is not sent again, and its login ends.
+func broughtWithoutAnswer(t *testing.T, w *world) {
+	server := w.atGateway(t)
+	s := w.awaited(t, server)
+	bring := s.foreign(t, server)
+	back := server.Always(record.Filter{Endpoint: record.Token}, hostile.CloseBeforeProcessing())
+	before := s.tokenRequests()
+	s.brings(t, bring, v1alpha1.AuthorizationUnknown, v1alpha1.ReasonRefreshOutcomeUnknown)
+	back()
+	if n := s.tokenRequests() - before; n != 2 {
+		t.Errorf("it was sent %d times", n)
+	}
+	s.quiet(t)
+	s.wait(t, phase(v1alpha1.ConnectionAuthorizing), hasLink)
 }
 
 func nudgeDuringOutage(t *testing.T, w *world) {

@@ -131,6 +131,13 @@ func checkToldNothing(recorder events.EventRecorder, c *v1alpha1.OAuthConnection
 		"the status check told nothing, so the connection stays as it is: %s; if that goes on, correct the application's statusCheck", cause)
 }
 
+// tokenRejected warns that status may be wrong, and nobody can be asked.
+func tokenRejected(recorder events.EventRecorder, c *v1alpha1.OAuthConnection) {
+	recorder.Eventf(c, nil, corev1.EventTypeWarning, v1alpha1.EventTokenRejected, actionCheck,
+		"the provider's API rejects the access token, says a caller of the request proxy; no other token can be had without a person, and "+
+			"the application has no statusCheck that could verify this: authorize again, or give the application a statusCheck")
+}
+
 // checkDoubts tells why a token is renewed before its time.
 func checkDoubts(recorder events.EventRecorder, c *v1alpha1.OAuthConnection, cause string) {
 	recorder.Eventf(c, nil, corev1.EventTypeWarning, v1alpha1.EventStatusCheckFailed, actionCheck,

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -105,9 +106,44 @@ func (r *Reconciler) gatherMessages(ctx context.Context, s *scope) error {
 
 // nudge is what a caller of the API says about a token.
 func (r *Reconciler) nudge(m *message) lifecycle.Nudge {
-	seen, _ := r.nudged.LoadOrStore(m.secret.UID, r.Clock.Now())
-	at, _ := seen.(time.Time)
-	return lifecycle.Nudge{TokenHash: m.Renewal.TokenHash, Verify: m.Renewal.Verify, SeenAt: at}
+	return lifecycle.Nudge{
+		TokenHash: m.Renewal.TokenHash, Verify: m.Renewal.Verify,
+		SeenAt: r.nudged.firstSeen(string(m.ConnectionUID), m.secret.Name, r.Clock.Now()),
+	}
+}
+
+// nudges remembers, by connection UID, when messages were first seen. A name is used again after a minute, and by then the message
+// before it was forgotten.
+type nudges struct {
+	mu   sync.Mutex
+	seen map[string]map[string]time.Time
+}
+
+func (n *nudges) firstSeen(connection, message string, now time.Time) time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if at, known := n.seen[connection][message]; known && now.Sub(at) < pending.MaxKeep {
+		return at
+	}
+	if n.seen == nil {
+		n.seen = map[string]map[string]time.Time{}
+	}
+	if n.seen[connection] == nil {
+		n.seen[connection] = map[string]time.Time{}
+	}
+	n.seen[connection][message] = now
+	return now
+}
+
+func (n *nudges) forget(connection string, messages ...string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, message := range messages {
+		delete(n.seen[connection], message)
+	}
+	if len(messages) == 0 || len(n.seen[connection]) == 0 {
+		delete(n.seen, connection)
+	}
 }
 
 // considerLogin goes on with a login, if it is the first one that has not ended.
@@ -215,12 +251,22 @@ func (r *Reconciler) settleMessages(ctx context.Context, s *scope) error {
 		if err := r.empty(ctx, m.secret); err != nil {
 			return err
 		}
-		r.nudged.Delete(m.secret.UID)
+		if m.Renewal != nil {
+			r.settleNudge(s, m)
+		}
 	}
 	if s.untold {
 		r.waker.wakeForCode(s.name) // Status tells it now.
 	}
 	return nil
+}
+
+// settleNudge tells people of a caller's word that nothing came of, and forgets it.
+func (r *Reconciler) settleNudge(s *scope, m *message) {
+	if s.facts.NudgeInVain(r.nudge(m), s.now) {
+		tokenRejected(r.Recorder, s.connection)
+	}
+	r.nudged.forget(string(m.ConnectionUID), m.secret.Name)
 }
 
 // settled tells whether a message has nothing more to say.

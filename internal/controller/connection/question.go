@@ -98,6 +98,8 @@ func (r *Reconciler) wantsListing(s *scope, known, fresh bool, interval time.Dur
 		return true
 	case record.Hint != nil && !s.facts.ListedAt.After(record.Hint.At):
 		return true
+	case s.facts.Nudge != nil && !s.facts.NudgeAnswered(*s.facts.Nudge, s.now):
+		return true
 	case known:
 		return !fresh
 	}

@@ -108,8 +108,8 @@ type Reconciler struct {
 	checkTold sync.Map
 	// failed counts, by connection UID, turns in a row that ended without a call.
 	failed sync.Map
-	// nudged says, by the UID of a message, when this process first saw it: a caller's word that a token is of no use.
-	nudged sync.Map
+	// nudged says when this process first saw callers' words that a token is of no use.
+	nudged nudges
 }
 
 // New makes a Reconciler.
@@ -152,6 +152,7 @@ func (r *Reconciler) forget(name types.NamespacedName) {
 			r.polled.Delete(string(uid))
 			r.checked.Delete(string(uid))
 			r.checkTold.Delete(string(uid))
+			r.nudged.forget(string(uid))
 		}
 	}
 }
