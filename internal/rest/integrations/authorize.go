@@ -23,6 +23,12 @@ const loginKept = time.Hour
 // loginPrefix tells the logins of this API from those of the gateway.
 const loginPrefix = "api-"
 
+// loginBytes and againBytes are how much of a digest names a login, and one that brings the same refresh token again.
+const (
+	loginBytes = 16
+	againBytes = 4
+)
+
 // Authorize answers POST /api/integrations/{id}/connect: the caller's connection, or the shared one, which is made if there is
 // none, is authorized with a code or a refresh token. 201: its token works; 202: that is not known yet.
 func (h *Handler) Authorize(w http.ResponseWriter, r *http.Request) error {
@@ -58,8 +64,7 @@ func connectionPath(r *http.Request) string {
 
 // authorize hands over what was brought and waits for what becomes of it. false: it is not known yet.
 func (h *Handler) authorize(ctx context.Context, v *visit, o offer, end <-chan time.Time) (bool, error) {
-	l := o.login(v.connection)
-	known, err := h.judged(ctx, v, l)
+	l, known, err := h.judged(ctx, v, o)
 	if err != nil {
 		return false, err
 	}
@@ -78,31 +83,57 @@ func (h *Handler) authorize(ctx context.Context, v *visit, o offer, end <-chan t
 	})
 }
 
-// login identifies what was brought for a connection: bringing it again is the same login.
-func (o offer) login(c *v1alpha1.OAuthConnection) string {
+// login identifies what was brought for a connection: bringing it again is the same login. true: how it has ended is known
+// already. A refresh token that nobody has used may be brought again once what stood in its way is mended; that is another login,
+// named after the one that failed, so that all that bring it until then mean the same one.
+func (o offer) login(c *v1alpha1.OAuthConnection) (login string, ended bool) {
 	kind, secret := pending.AuthorizationResponse, o.code
 	if !o.refreshToken.IsEmpty() {
 		kind, secret = pending.RefreshTokenImport, o.refreshToken
 	}
-	const bytes = 16
-	sum := sha256.Sum256([]byte(strings.Join([]string{string(c.UID), string(kind), secret.Reveal()}, "\x00")))
-	return loginPrefix + hex.EncodeToString(sum[:bytes])
+	first := loginPrefix + digest(loginBytes, string(c.UID), string(kind), secret.Reveal())
+	last := c.Status.LastAuthorization
+	switch {
+	case last == nil, last.ID != first && !strings.HasPrefix(last.ID, first+"-"):
+		return first, false
+	case kind == pending.RefreshTokenImport && unused(last):
+		// A login can fail within the second of the one before: that one's ID tells them apart.
+		return first + "-" + digest(againBytes, last.ID, last.Time.UTC().Format(time.RFC3339)), false
+	}
+	return last.ID, true
+}
+
+// unused tells that a login failed and left the refresh token that it brought as it was.
+func unused(last *v1alpha1.LastAuthorization) bool {
+	if last.Outcome != v1alpha1.AuthorizationFailed {
+		return false
+	}
+	switch last.Reason {
+	case v1alpha1.ReasonInvalidGrant, v1alpha1.ReasonAccountMismatch, v1alpha1.ReasonRefreshOutcomeUnknown,
+		v1alpha1.ReasonExchangeOutcomeUnknown:
+		return false
+	}
+	return true
+}
+
+func digest(bytes int, parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	return hex.EncodeToString(sum[:bytes])
 }
 
 // judged waits for the controller to judge the connection as it is, so that nothing is spent on one that cannot be authorized.
-// true: how the login has ended is known already. A controller that is away finds the message when it is back.
-func (h *Handler) judged(ctx context.Context, v *visit, login string) (bool, error) {
+// It returns the login; true: how that has ended is known already. A controller that is away finds the message when it is back.
+func (h *Handler) judged(ctx context.Context, v *visit, o offer) (login string, known bool, err error) {
 	end := h.Clock.NewTimer(seenWithin)
 	defer end.Stop()
 	var held *v1alpha1.OAuthConnection
-	known := false
-	_, err := h.await(ctx, v.connection.UID, end.C(), func(c *v1alpha1.OAuthConnection) (bool, error) {
+	login, _ = o.login(v.connection) // For one that the directory does not show in time.
+	_, err = h.await(ctx, v.connection.UID, end.C(), func(c *v1alpha1.OAuthConnection) (bool, error) {
 		if c == nil {
 			return false, gone(held)
 		}
 		held, v.connection = c, c
-		if last := c.Status.LastAuthorization; last != nil && last.ID == login {
-			known = true
+		if login, known = o.login(c); known {
 			return true, nil
 		}
 		if p := standing(c); p != nil {
@@ -117,12 +148,12 @@ func (h *Handler) judged(ctx context.Context, v *visit, login string) (bool, err
 		return unfinished(c) == nil, nil
 	})
 	if err != nil || known || held == nil || !seen(held) {
-		return known, err
+		return login, known, err
 	}
 	if p := unfinished(held); p != nil {
-		return false, p.After(later)
+		return login, false, p.After(later)
 	}
-	return false, nil
+	return login, false, nil
 }
 
 // handOver gives the controller what was brought.

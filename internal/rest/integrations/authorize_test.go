@@ -164,17 +164,18 @@ func TestOutcomes(t *testing.T) {
 		reason  string
 		code    problem.Code
 		told    string
+		spent   bool // Whatever it was: a code always is.
 	}{
-		"refused":                 {failed, v1alpha1.ReasonInvalidGrant, problem.AuthorizationRefused, v1alpha1.ReasonInvalidGrant},
-		"refused otherwise":       {failed, v1alpha1.ReasonExchangeRejected, problem.AuthorizationRefused, v1alpha1.ReasonExchangeRejected},
-		"another account":         {failed, v1alpha1.ReasonAccountMismatch, problem.AccountMismatch, v1alpha1.ReasonAccountMismatch},
-		"the client is refused":   {failed, v1alpha1.ReasonInvalidClient, problem.ConnectionNotReady, v1alpha1.ReasonInvalidClient},
-		"the client may not":      {failed, v1alpha1.ReasonUnauthorizedClient, problem.ConnectionNotReady, v1alpha1.ReasonUnauthorizedClient},
-		"suspended meanwhile":     {failed, v1alpha1.ReasonSuspended, problem.ConnectionNotReady, v1alpha1.ReasonSuspended},
-		"changed meanwhile":       {failed, v1alpha1.ReasonConnectionChanged, problem.ConnectionNotReady, v1alpha1.ReasonConnectionChanged},
-		"never exchanged":         {failed, v1alpha1.ReasonAuthorizationExpired, problem.ProviderUnreachable, v1alpha1.ReasonAuthorizationExpired},
-		"cut off":                 {unknown, "", problem.ProviderUnreachable, v1alpha1.ReasonExchangeOutcomeUnknown},
-		"cut off, and that is it": {unknown, v1alpha1.ReasonExchangeOutcomeUnknown, problem.ProviderUnreachable, v1alpha1.ReasonExchangeOutcomeUnknown},
+		"refused":                 {failed, v1alpha1.ReasonInvalidGrant, problem.AuthorizationRefused, v1alpha1.ReasonInvalidGrant, true},
+		"refused otherwise":       {failed, v1alpha1.ReasonExchangeRejected, problem.AuthorizationRefused, v1alpha1.ReasonExchangeRejected, false},
+		"another account":         {failed, v1alpha1.ReasonAccountMismatch, problem.AccountMismatch, v1alpha1.ReasonAccountMismatch, true},
+		"the client is refused":   {failed, v1alpha1.ReasonInvalidClient, problem.ConnectionNotReady, v1alpha1.ReasonInvalidClient, false},
+		"the client may not":      {failed, v1alpha1.ReasonUnauthorizedClient, problem.ConnectionNotReady, v1alpha1.ReasonUnauthorizedClient, false},
+		"suspended meanwhile":     {failed, v1alpha1.ReasonSuspended, problem.ConnectionNotReady, v1alpha1.ReasonSuspended, false},
+		"changed meanwhile":       {failed, v1alpha1.ReasonConnectionChanged, problem.ConnectionNotReady, v1alpha1.ReasonConnectionChanged, false},
+		"never exchanged":         {failed, v1alpha1.ReasonAuthorizationExpired, problem.ProviderUnreachable, v1alpha1.ReasonAuthorizationExpired, false},
+		"cut off":                 {unknown, "", problem.ProviderUnreachable, v1alpha1.ReasonExchangeOutcomeUnknown, true},
+		"cut off, and that is it": {unknown, v1alpha1.ReasonExchangeOutcomeUnknown, problem.ProviderUnreachable, v1alpha1.ReasonExchangeOutcomeUnknown, true},
 	} {
 		for kind, body := range map[string]string{"code": code, "refresh token": refresh} {
 			t.Run(name+", "+kind, func(t *testing.T) {
@@ -191,13 +192,41 @@ func TestOutcomes(t *testing.T) {
 					w.silent(a)
 					again := w.request(jane, http.MethodPost, connect, body)
 					w.refused(again, test.code, test.told)
-					if w.plane.sent != 1 || again.took != 0 {
+					if anew := kind == "refresh token" && !test.spent; (w.plane.sent == 2) != anew || (again.took == time.Second) != anew {
 						t.Errorf("the second time took %s, and %d messages", again.took, w.plane.sent)
 					}
 				})
 			})
 		}
 	}
+}
+
+// What stood in the way of a refresh token has been mended: it is brought again, as another login each time, whatever became of the
+// names of messages.
+func TestARefreshTokenIsBroughtAgain(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.ends(0, v1alpha1.AuthorizationFailed, v1alpha1.ReasonSuspended, nil)
+		for range 3 { // Within one second.
+			w.refused(w.request(jane, http.MethodPost, connect, refresh), problem.ConnectionNotReady, v1alpha1.ReasonSuspended)
+		}
+		if len(w.plane.messages) != 3 || w.plane.sent != 3 {
+			t.Fatalf("%d messages, sent %d times", len(w.plane.messages), w.plane.sent)
+		}
+		w.ends(time.Minute, v1alpha1.AuthorizationSucceeded, "", active)
+		for range 2 { // While it is under way it is one login.
+			if a := w.request(jane, http.MethodPost, connect, refresh); a.Code != http.StatusAccepted && a.Code != http.StatusCreated {
+				t.Errorf("answered %d: %s", a.Code, a.Body)
+			}
+		}
+		if a := w.request(jane, http.MethodPost, connect, refresh); a.Code != http.StatusCreated || len(w.plane.messages) != 4 {
+			t.Errorf("answered %d after %s, %d messages: %s", a.Code, a.took, len(w.plane.messages), a.Body)
+		}
+		sent := w.plane.sent
+		if a := w.request(jane, http.MethodPost, connect, refresh); a.Code != http.StatusCreated || a.took != 0 || w.plane.sent != sent {
+			t.Errorf("after success: answered %d after %s, %d messages", a.Code, a.took, w.plane.sent-sent)
+		}
+	})
 }
 
 func TestNotKnownYet(t *testing.T) {

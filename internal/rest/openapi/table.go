@@ -94,7 +94,7 @@ func connects() []Operation {
 		Method: http.MethodPost, Path: path, ID: "authorize", Tag: tagIntegrations, Parameters: selected{}, Body: integrations.ConnectRequest{},
 		Summary: "Authorize the caller's connection, or the shared one, with a code or a refresh token.",
 		Description: "The connection is made if there is none. Sending the same code or refresh token again is the same login, and is " +
-			"answered with its outcome. Settings that differ from those of a connection that exists are refused.",
+			"answered with its outcome; a refresh token that came to nothing without being used is brought anew. Settings that differ from those of a connection that exists are refused.",
 		Answers: []Answer{{
 			Status: http.StatusCreated, Description: "The connection; its token works.", Body: represent.IntegrationConnection{}, Headers: placeHeaders{},
 		}, {
