@@ -51,15 +51,10 @@ func (h *Handler) Authorize(w http.ResponseWriter, r *http.Request) error {
 		if done {
 			status, v.outcome = http.StatusCreated, OutcomeDone
 		}
-		w.Header().Set("Location", connectionPath(r))
+		w.Header().Set("Location", h.placeOf(r, v))
 		write(w, status, h.represent(r.Context(), v.connection))
 		return nil
 	})
-}
-
-// connectionPath is where the connection of the integration in the path is found.
-func connectionPath(r *http.Request) string {
-	return pathOf(r.PathValue(WildcardID))
 }
 
 // authorize hands over what was brought and waits for what becomes of it. false: it is not known yet.

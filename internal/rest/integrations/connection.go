@@ -57,7 +57,7 @@ func (h *Handler) Disconnect(w http.ResponseWriter, r *http.Request) error {
 			w.WriteHeader(http.StatusNoContent)
 		default:
 			v.outcome = OutcomeAccepted
-			w.Header().Set("Location", connectionPath(r))
+			w.Header().Set("Location", h.placeOf(r, v))
 			write(w, http.StatusAccepted, h.represent(ctx, last))
 		}
 		return nil

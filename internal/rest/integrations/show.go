@@ -9,7 +9,10 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/rest/access"
 	"github.com/oauth-operator/oauth-operator/internal/rest/problem"
 	"github.com/oauth-operator/oauth-operator/internal/rest/represent"
 )
@@ -43,29 +46,47 @@ func (h *Handler) List(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), baseWithin)
 	defer cancel()
 	shown := make([]represent.LinkedConnection, 0, len(page))
+	usual := map[types.NamespacedName]*v1alpha1.OAuthConnection{}
 	for _, connection := range page {
 		application := h.Directory.ApplicationNamed(applicationOf(connection))
 		base := h.base(ctx, connection, application)
-		shown = append(shown, h.Representer.LinkedConnection(connection, application, base, selfOf(connection, application)))
+		name := applicationOf(connection)
+		if _, known := usual[name]; !known {
+			usual[name], _ = h.Access.ConnectionOf(ctx, c, access.Integration{Name: name, Application: application}, "") // Whoever owns one needs no right.
+		}
+		self := place(usual[name], connection, integrationID(connection, application))
+		shown = append(shown, h.Representer.LinkedConnection(connection, application, base, self))
 	}
 	self := PathList + "?" + url.Values{ParameterStart: {strconv.Itoa(start)}, ParameterCount: {strconv.Itoa(count)}}.Encode()
 	write(w, http.StatusOK, represent.NewIntegrationConnections(shown, start, len(owned), self))
 	return nil
 }
 
-// selfOf is where one of the caller's connections is found.
-func selfOf(c *v1alpha1.OAuthConnection, application *v1alpha1.OAuthApplication) string {
-	namespace, name := c.ApplicationKey()
-	integration := namespace + "." + name
+// integrationID names the integration of a connection in paths.
+func integrationID(c *v1alpha1.OAuthConnection, application *v1alpha1.OAuthApplication) string {
 	if application != nil {
-		integration = string(application.UID)
+		return string(application.UID)
 	}
-	return pathOf(integration)
+	namespace, name := c.ApplicationKey()
+	return namespace + "." + name
 }
 
-// pathOf is where the connection of an integration is found.
-func pathOf(integration string) string {
-	return "/api/integrations/" + url.PathEscape(integration) + "/connection"
+// placeOf is where the caller finds the connection of a visit.
+func (h *Handler) placeOf(r *http.Request, v *visit) string {
+	usual, err := h.Access.ConnectionOf(r.Context(), v.caller, v.integration, "")
+	if err != nil {
+		usual = nil
+	}
+	return place(usual, v.connection, r.PathValue(WildcardID))
+}
+
+// place is where a connection is found: at the integration of that id, if it is the usual one, which a caller finds there without
+// naming one; else by its UID.
+func place(usual, connection *v1alpha1.OAuthConnection, id string) string {
+	if usual != nil && usual.UID == connection.UID {
+		return "/api/integrations/" + url.PathEscape(id) + "/connection"
+	}
+	return "/oauth_connections/" + url.PathEscape(string(connection.UID))
 }
 
 // pageOf reads the query of List.

@@ -206,7 +206,8 @@ func TestList(t *testing.T) {
 			got := make([]string, 0, len(want))
 			for _, c := range read.Embedded.Connections {
 				got = append(got, c.ID)
-				if c.Links.Self.Href != "/api/integrations/application/connection" || c.Embedded.Integration.Name != "crm" ||
+				// Of several nobody is meant who names none.
+				if c.Links.Self.Href != "/oauth_connections/"+c.ID || c.Embedded.Integration.Name != "crm" ||
 					c.Embedded.Integration.ID != "application" || c.Embedded.Integration.Type != "oauth2" {
 					t.Errorf("%s: %+v", query, c)
 				}
@@ -220,6 +221,80 @@ func TestList(t *testing.T) {
 			}
 		}
 	})
+}
+
+// An own connection is found at its integration if that is the one that is meant there.
+func TestListTellsWhere(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		other := w.hold("other", jane, func(*v1alpha1.OAuthConnection) {})
+		own := w.hold(janes, jane, active)
+		a := w.request(jane, http.MethodGet, integrations.PathList, "")
+		var read hal
+		if err := json.Unmarshal(a.Body.Bytes(), &read); err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]string{string(own.UID): "/api/integrations/application/connection", string(other.UID): "/oauth_connections/" + string(other.UID)}
+		for _, c := range read.Embedded.Connections {
+			if c.Links.Self.Href != want[c.ID] {
+				t.Errorf("%s is at %s, want %s", c.ID, c.Links.Self.Href, want[c.ID])
+			}
+		}
+		if len(read.Embedded.Connections) != len(want) {
+			t.Errorf("answered %s", a.Body)
+		}
+	})
+}
+
+// The place that an answer names is that of the connection that it is about.
+func TestPlaces(t *testing.T) {
+	t.Parallel()
+	const shared = "crm-shared"
+	for name, test := range map[string]struct {
+		method, body, selector string
+		own                    bool
+		about                  string
+		usual                  bool
+	}{
+		"the own one":                       {http.MethodPost, refresh, "", true, janes, true},
+		"the shared one":                    {http.MethodPost, `{"shared":true,"refreshToken":"SECRET"}`, "", false, shared, true},
+		"the shared one beside the own":     {http.MethodPost, `{"shared":true,"refreshToken":"SECRET"}`, "", true, shared, false},
+		"another one":                       {http.MethodPost, refresh, "platform.other", true, "other", false},
+		"the own one, named":                {http.MethodPost, refresh, "platform." + janes, true, janes, true},
+		"the own one beside another, to go": {http.MethodDelete, "", "", true, janes, false}, // Neither is active then.
+		"the shared one, to go":             {http.MethodDelete, "", "platform." + shared, true, shared, false},
+		"the shared one, to go by itself":   {http.MethodDelete, "", "", false, shared, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.may["jane get platform/*"], w.may["jane delete /"] = true, true
+				w.hold(shared, "", active)
+				if test.own {
+					w.hold(janes, jane, active)
+					w.hold("other", jane, func(*v1alpha1.OAuthConnection) {})
+				}
+				w.plane.leave = -1
+				w.ends(time.Second, v1alpha1.AuthorizationSucceeded, "", func(c *v1alpha1.OAuthConnection) {
+					if c.Name != "other" {
+						active(c)
+					}
+				})
+				target := connect
+				if test.method == http.MethodDelete {
+					target = connection
+				}
+				a := w.request(jane, test.method, target, test.body, selecting(test.selector)...)
+				c := w.plane.connections[types.NamespacedName{Namespace: "platform", Name: test.about}]
+				want := "/oauth_connections/" + string(c.UID)
+				if test.usual {
+					want = connection
+				}
+				if a.Code/100 != 2 || a.Header().Get("Location") != want || !strings.Contains(a.Body.String(), `"id":"`+string(c.UID)+`"`) {
+					t.Errorf("answered %d to %s, want %s: %s", a.Code, a.Header().Get("Location"), want, a.Body)
+				}
+			})
+		})
+	}
 }
 
 func TestListOfAnApplicationThatIsGone(t *testing.T) {
