@@ -307,6 +307,45 @@ func TestMayDelete(t *testing.T) {
 	}
 }
 
+func TestMayAuthorize(t *testing.T) {
+	t.Parallel()
+	hers, joes, shared := conn("apps.hers", "apps.crm", of("jane")), conn("apps.joes", "apps.crm", of("joe")), conn("apps.shared", "apps.crm")
+	elsewhere := conn("team.hers", "apps.crm", of("jane"))
+	const toCreate, toDeleteAll = "create oauthconnections ", "delete oauthconnections */*"
+	for name, test := range map[string]struct {
+		connection *v1alpha1.OAuthConnection
+		rules      []string
+		want       string
+		asked      []string
+	}{
+		"hers":                         {hers, nil, fine, nil},
+		"joe's":                        {joes, nil, "Forbidden", []string{toDeleteAll}},
+		"joe's, by who may create all": {joes, []string{toCreate + "*/*"}, "Forbidden", []string{toDeleteAll}},
+		"joe's, by a superuser":        {joes, []string{toDeleteAll}, fine, []string{toDeleteAll}},
+		"shared":                       {shared, []string{toDeleteAll}, "Forbidden", []string{toCreate + "apps/shared"}},
+		"shared, by who may create it": {shared, []string{toCreate + "apps/shared"}, fine, []string{toCreate + "apps/shared"}},
+		// A name in another namespace is no owner's.
+		"elsewhere":                             {elsewhere, nil, "Forbidden", []string{toCreate + "team/hers"}},
+		"elsewhere, by who may create it there": {elsewhere, []string{toCreate + "team/hers"}, fine, []string{toCreate + "team/hers"}},
+	} {
+		w := populated(test.rules...)
+		a := w.access(t)
+		i, err := a.Integration(t.Context(), jane(), "apps.crm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := problemOf(a.MayAuthorize(t.Context(), jane(), i, test.connection)); got != test.want || !slices.Equal(w.asked, test.asked) {
+			t.Errorf("%s: %s, asked %q; want %s, %q", name, got, w.asked, test.want, test.asked)
+		}
+	}
+	w := populated()
+	w.failAt = 1
+	of := access.Integration{Name: types.NamespacedName{Namespace: "apps", Name: "crm"}}
+	if err := w.access(t).MayAuthorize(t.Context(), jane(), of, joes); problemOf(err) != "ClusterUnavailable" {
+		t.Errorf("without an answer: %v", err)
+	}
+}
+
 // TestMayRequest holds each method against each verb, for the caller's own connection and another.
 func TestMayRequest(t *testing.T) {
 	t.Parallel()

@@ -175,6 +175,24 @@ func (a *Access) MayCreate(ctx context.Context, c caller.Caller, i Integration, 
 	return problem.New(problem.Forbidden, "you may not create this connection in the application's namespace")
 }
 
+// MayAuthorize decides whether a caller may put another grant into a connection of an integration that it may see: its owner may,
+// into one that belongs to somebody else only who may delete connections in all namespaces, and into one of all who may create it.
+func (a *Access) MayAuthorize(ctx context.Context, c caller.Caller, i Integration, connection *v1alpha1.OAuthConnection) error {
+	if Owns(c, connection) {
+		return nil
+	}
+	if owner := connection.Spec.Owner; owner != "" && connection.Namespace == i.Name.Namespace {
+		may, err := a.has(ctx, c, []right{superuser()}, connections, types.NamespacedName{})
+		if err == nil && !may {
+			err = problem.New(problem.Forbidden, "only its owner may authorize this connection, and who may delete all connections")
+		}
+		return err
+	}
+	there := i
+	there.Name.Namespace = connection.Namespace // Where it would have to be created.
+	return a.MayCreate(ctx, c, there, connection.Name)
+}
+
 // MayDelete decides whether a caller may delete a connection that it may see: its owner may, and who may delete connections in
 // all namespaces.
 func (a *Access) MayDelete(ctx context.Context, c caller.Caller, connection *v1alpha1.OAuthConnection) error {

@@ -95,12 +95,7 @@ func (h *Handler) selected(ctx context.Context, v *visit, w wish) (*v1alpha1.OAu
 	if w.shared && found.Spec.Owner != "" {
 		return nil, problem.New(problem.InvalidRequest, "shared: the connection that %s names belongs to one user", access.HeaderConnection)
 	}
-	if access.Owns(v.caller, found) {
-		return found, nil
-	}
-	there := v.integration
-	there.Name.Namespace = found.Namespace // Where it would have to be created.
-	return found, h.Access.MayCreate(ctx, v.caller, there, found.Name)
+	return found, h.Access.MayAuthorize(ctx, v.caller, v.integration, found)
 }
 
 // staying leaves out what is being deleted; but if nothing else is there, what has the name has to go first.

@@ -50,6 +50,7 @@ type Access interface {
 	Integration(ctx context.Context, c caller.Caller, id string) (access.Integration, error)
 	ConnectionOf(ctx context.Context, c caller.Caller, i access.Integration, selector string) (*v1alpha1.OAuthConnection, error)
 	MayCreate(ctx context.Context, c caller.Caller, i access.Integration, name string) error
+	MayAuthorize(ctx context.Context, c caller.Caller, i access.Integration, connection *v1alpha1.OAuthConnection) error
 	ConnectionToDelete(ctx context.Context, c caller.Caller, i access.Integration, selector string) (*v1alpha1.OAuthConnection, error)
 }
 

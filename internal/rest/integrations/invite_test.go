@@ -298,20 +298,23 @@ func TestWhoMayConnect(t *testing.T) {
 		header string
 		code   problem.Code // Empty: a link.
 	}{
-		"nobody may make one":                 {"", "-", "", "", problem.Forbidden},
-		"who may make this one":               {"jane create platform/" + janes, "-", "", "", ""},
-		"another one":                         {"jane create platform/crm-shared", "-", "", "", problem.Forbidden},
-		"the own one needs nothing":           {"", jane, "", "", ""},
-		"somebody else's is not found":        {"jane create platform/*", "joe", "", "", ""}, // Another one is made.
-		"the shared one":                      {"jane create platform/crm-shared", "", "?shared=true", "", ""},
-		"the shared one, not allowed":         {"jane get platform/*", "", "?shared=true", "", problem.Forbidden},
-		"the shared one, none exists":         {"", "-", "?shared=true", "", problem.Forbidden},
-		"named, the own":                      {"", jane, "", "platform.held", ""},
-		"named, the shared, not allowed":      {"jane get platform/held", "", "", "platform.held", problem.Forbidden},
-		"named, the shared, allowed":          {"jane create platform/* jane get platform/held", "", "", "platform.held", ""},
-		"named, somebody else's, not allowed": {"jane get platform/held", "joe", "", "platform.held", problem.Forbidden},
-		"named, not seen":                     {"", "joe", "", "platform.held", problem.Forbidden},
-		"named, of another kind":              {"jane create platform/*", jane, "?shared=true", "platform.held", problem.InvalidRequest},
+		"nobody may make one":                          {"", "-", "", "", problem.Forbidden},
+		"who may make this one":                        {"jane create platform/" + janes, "-", "", "", ""},
+		"another one":                                  {"jane create platform/crm-shared", "-", "", "", problem.Forbidden},
+		"the own one needs nothing":                    {"", jane, "", "", ""},
+		"somebody else's is not found":                 {"jane create platform/*", "joe", "", "", ""}, // Another one is made.
+		"the shared one":                               {"jane create platform/crm-shared", "", "?shared=true", "", ""},
+		"the shared one, not allowed":                  {"jane get platform/*", "", "?shared=true", "", problem.Forbidden},
+		"the shared one, none exists":                  {"", "-", "?shared=true", "", problem.Forbidden},
+		"named, the own":                               {"", jane, "", "platform.held", ""},
+		"named, the shared, not allowed":               {"jane get platform/held", "", "", "platform.held", problem.Forbidden},
+		"named, the shared, allowed":                   {"jane create platform/* jane get platform/held", "", "", "platform.held", ""},
+		"named, somebody else's, not allowed":          {"jane get platform/held", "joe", "", "platform.held", problem.Forbidden},
+		"named, somebody else's, by who may create it": {"jane create platform/* jane get platform/held", "joe", "", "platform.held", problem.Forbidden},
+		"named, somebody else's, by a superuser":       {"jane delete / jane get platform/held", "joe", "", "platform.held", ""},
+		"named, the shared, by a superuser":            {"jane delete / jane get platform/held", "", "", "platform.held", problem.Forbidden},
+		"named, not seen":                              {"", "joe", "", "platform.held", problem.Forbidden},
+		"named, of another kind":                       {"jane create platform/*", jane, "?shared=true", "platform.held", problem.InvalidRequest},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
