@@ -27,14 +27,20 @@ type Trust struct {
 	CA []byte
 	// Certificate is a client certificate, with its chain, and its private key (PEM, in any order); empty: none.
 	Certificate sensitive.String
+	// Group is whose requests they are. Two groups never share a kept connection: where a server and the sender disagree about
+	// where a request ends, the rest of it becomes part of the next one on the same connection, with all that is secret in that.
+	// Transports that keep none do not need it.
+	Group string
 }
 
 // TransportPool keeps one guarded transport for each Trust, up to a number of them; beyond it the one that was used longest
-// ago is dropped, and made anew when it is needed. Safe for concurrent use.
+// ago is dropped, and made anew when it is needed. What was read of a CA bundle is shared. Safe for concurrent use.
 type TransportPool struct {
 	build func(rootCAs *x509.CertPool, certificates ...tls.Certificate) *http.Transport
 	mu    sync.Mutex // held from looking up to adding, so that one Trust never gets two transports
 	cache *lru.Cache
+	// roots holds *x509.CertPool by the fingerprint of a bundle.
+	roots *lru.Cache
 }
 
 // NewTransportPool makes a pool for at most size transports; 0 means DefaultPoolSize.
@@ -42,7 +48,7 @@ func NewTransportPool(guard *Guard, size int) *TransportPool {
 	if size <= 0 {
 		size = DefaultPoolSize
 	}
-	return &TransportPool{build: guard.Transport, cache: lru.NewWithEvictionFunc(size, closeIdle)}
+	return &TransportPool{build: guard.Transport, cache: lru.NewWithEvictionFunc(size, closeIdle), roots: lru.New(size)}
 }
 
 // closeIdle ends the connections that a dropped transport keeps; those in use end with their requests.
@@ -62,17 +68,17 @@ func Fingerprint(bundle []byte) string {
 }
 
 // poolKey identifies a Trust.
-type poolKey struct{ ca, certificate string }
+type poolKey struct{ ca, certificate, group string }
 
 // ForCA is For with a CA bundle alone.
 func (p *TransportPool) ForCA(bundle []byte) (http.RoundTripper, error) {
 	return p.For(Trust{CA: bundle})
 }
 
-// For returns the transport that trusts the PEM certificates of trust.CA and no others, and shows trust.Certificate. The
-// error says what is wrong and never repeats the bytes.
+// For returns the transport of trust.Group that trusts the PEM certificates of trust.CA and no others, and shows
+// trust.Certificate. The error says what is wrong and never repeats the bytes.
 func (p *TransportPool) For(trust Trust) (http.RoundTripper, error) {
-	key := poolKey{ca: Fingerprint(trust.CA), certificate: trust.Certificate.Hash()}
+	key := poolKey{ca: Fingerprint(trust.CA), certificate: trust.Certificate.Hash(), group: trust.Group}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if cached, ok := p.cache.Get(key); ok {
@@ -80,13 +86,9 @@ func (p *TransportPool) For(trust Trust) (http.RoundTripper, error) {
 			return transport, nil
 		}
 	}
-	var roots *x509.CertPool
-	if key.ca != "" {
-		parsed, err := parseBundle(trust.CA)
-		if err != nil {
-			return nil, err
-		}
-		roots = parsed
+	roots, err := p.rootsOf(key.ca, trust.CA)
+	if err != nil {
+		return nil, err
 	}
 	var certificates []tls.Certificate
 	if !trust.Certificate.IsEmpty() {
@@ -100,6 +102,23 @@ func (p *TransportPool) For(trust Trust) (http.RoundTripper, error) {
 	transport := p.build(roots, certificates...)
 	p.cache.Add(key, transport)
 	return transport, nil
+}
+
+// rootsOf returns the certificates of a bundle; nil: the system's. The mutex is held.
+func (p *TransportPool) rootsOf(fingerprint string, bundle []byte) (*x509.CertPool, error) {
+	if fingerprint == "" {
+		return nil, nil //nolint:nilnil // This is how crypto/tls is told of the system's
+	}
+	found, _ := p.roots.Get(fingerprint)
+	if known, ok := found.(*x509.CertPool); ok {
+		return known, nil
+	}
+	parsed, err := parseBundle(bundle)
+	if err != nil {
+		return nil, err
+	}
+	p.roots.Add(fingerprint, parsed)
+	return parsed, nil
 }
 
 // parseBundle is stricter than x509's own reader, which skips what it cannot read: half a bundle would be found out only

@@ -11,7 +11,7 @@ import (
 
 // Bounds of kept connections.
 const (
-	// keptPerHost is how many idle connections to one host are kept: as many as a busy application has requests at once.
+	// keptPerHost is how many idle connections of a transport to one host are kept: as many as a busy group has requests at once.
 	keptPerHost = 256
 	// keptFor is how long an idle connection is kept.
 	keptFor = 90 * time.Second
@@ -36,8 +36,8 @@ func (g *Guard) PooledTransport(rootCAs *x509.CertPool, headerTimeout time.Durat
 	return transport
 }
 
-// NewPooledTransports makes a pool of transports that keep their connections; see PooledTransport. size is as for
-// NewTransportPool.
+// NewPooledTransports makes a pool of transports that keep their connections, each for the requests of one Trust.Group; see
+// PooledTransport. size is as for NewTransportPool. A transport that is dropped keeps no connection any more.
 func NewPooledTransports(guard *Guard, size int, headerTimeout time.Duration) *TransportPool {
 	pool := NewTransportPool(guard, size)
 	pool.build = func(roots *x509.CertPool, certificates ...tls.Certificate) *http.Transport {

@@ -6,6 +6,8 @@ import (
 	"bufio"
 	"compress/gzip"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -176,6 +178,87 @@ func TestPooledTransportBoundsTheWaitForTheHead(t *testing.T) {
 
 func bundleOf(server *httptest.Server) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+}
+
+// sockets counts those of a server, and returns what is told of each that is closed.
+func sockets(t *testing.T) (server *httptest.Server, opened *atomic.Int64, closed chan struct{}) {
+	t.Helper()
+	opened, closed = &atomic.Int64{}, make(chan struct{}, 100)
+	server = httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			opened.Add(1)
+		case http.StateClosed:
+			closed <- struct{}{}
+		case http.StateActive, http.StateIdle, http.StateHijacked:
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	return server, opened, closed
+}
+
+// What is sent for one group never follows on a connection that had requests of another.
+func TestGroupsShareNoConnections(t *testing.T) {
+	server, opened, closed := sockets(t)
+	pool := NewPooledTransports(newGuard(t, Policy{AllowPrivate: []string{"127.0.0.1"}}), 2, time.Second)
+	ask := func(group string) {
+		t.Helper()
+		transport, err := pool.For(Trust{Group: group})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := get(t, transport, server.URL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		ask("a")
+		ask("b")
+	}
+	if opened.Load() != 2 || len(closed) != 0 {
+		t.Errorf("%d connections for two groups, %d closed", opened.Load(), len(closed))
+	}
+	ask("c") // Takes the place of a.
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	select {
+	case <-closed:
+	case <-ctx.Done():
+		t.Error("a dropped transport keeps its connections")
+	}
+	ask("b")
+	if opened.Load() != 3 {
+		t.Errorf("%d connections, want 3: b's is not to be closed", opened.Load())
+	}
+	ask("a")
+	if opened.Load() != 4 {
+		t.Errorf("%d connections, want 4: a has to begin anew", opened.Load())
+	}
+}
+
+// A bundle is read once for all groups that trust it.
+func TestGroupsShareBundles(t *testing.T) {
+	secure, _ := target(t, httptest.NewTLSServer)
+	pool := NewPooledTransports(newGuard(t, Policy{AllowPrivate: []string{"127.0.0.1"}}), 2, time.Second)
+	build, parsed := pool.build, map[*x509.CertPool]bool{}
+	pool.build = func(roots *x509.CertPool, certificates ...tls.Certificate) *http.Transport {
+		parsed[roots] = true
+		return build(roots, certificates...)
+	}
+	for i := range 10 {
+		transport, err := pool.For(Trust{CA: bundleOf(secure), Group: fmt.Sprint(i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := get(t, transport, secure.URL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(parsed) != 1 || parsed[nil] {
+		t.Errorf("a bundle was read %d times: %v", len(parsed), parsed)
+	}
 }
 
 func TestPooledTransports(t *testing.T) {

@@ -27,8 +27,8 @@ import (
 	"github.com/oauth-operator/oauth-operator/internal/rest/traffic"
 )
 
-// maxTransports is how many bundles of certificates are kept ready, each with its own connections to providers.
-const maxTransports = 256
+// maxTransports is how many OAuthConnections have sockets to their provider that are kept for the next request, each its own.
+const maxTransports = 4096
 
 // assemble makes what answers requests.
 func (p *Process) assemble() error {

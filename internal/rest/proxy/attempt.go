@@ -101,6 +101,8 @@ func (x *exchange) request(ctx context.Context) *http.Request {
 	if x.body == nil {
 		return request
 	}
+	// Not all servers read a body where none is usual: to them it is the next request on the connection, which must not be kept.
+	request.Close = !usuallyHasBody(x.Method)
 	request.Trailer = maps.Clone(x.trailer)
 	request.Body = x.body.open(request.Trailer)
 	// The transport asks for it when a kept connection turns out to have been closed before the request was written.
@@ -111,6 +113,15 @@ func (x *exchange) request(ctx context.Context) *http.Request {
 		return x.body.open(request.Trailer), nil
 	}
 	return request
+}
+
+// usuallyHasBody tells the methods whose content has a meaning (RFC 9110, section 9.3).
+func usuallyHasBody(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodDelete:
+		return false
+	}
+	return true
 }
 
 // judge tells whether to send the request again: then the answer has been dropped, and what is to be different is. Otherwise

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/egress"
 	"github.com/oauth-operator/oauth-operator/internal/rest/caller"
 	"github.com/oauth-operator/oauth-operator/internal/rest/credential"
 	"github.com/oauth-operator/oauth-operator/internal/rest/problem"
@@ -134,7 +135,8 @@ func (x *exchange) serve(ctx context.Context) error {
 		}
 		return err
 	}
-	if x.transport, err = x.options.Transports.ForCA(x.credential.CA); err != nil {
+	trust := egress.Trust{CA: x.credential.CA, Group: string(x.connection.UID)}
+	if x.transport, err = x.options.Transports.For(trust); err != nil {
 		return problem.New(problem.ConnectionNotReady, "the application's CA bundle cannot be used").Because(err)
 	}
 	x.forward(ctx, asked)

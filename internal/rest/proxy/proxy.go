@@ -18,6 +18,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/egress"
 	"github.com/oauth-operator/oauth-operator/internal/rest/access"
 	"github.com/oauth-operator/oauth-operator/internal/rest/caller"
 	"github.com/oauth-operator/oauth-operator/internal/rest/credential"
@@ -60,11 +61,11 @@ type Gate interface {
 	Observe(key traffic.Key, names traffic.RateLimitHeaders, status int, h http.Header)
 }
 
-// Transports returns the transport that trusts the certificates of a bundle (PEM; empty: the system's). Each of its connections
-// is judged by the egress guard when it is made, and it follows no redirects and decompresses nothing; see
-// egress.NewPooledTransports.
+// Transports returns the transport of a group, which is one OAuthConnection, that trusts the certificates of a bundle. Each of its
+// connections is judged by the egress guard when it is made, and carries requests of that group alone; it follows no redirects and
+// decompresses nothing; see egress.NewPooledTransports.
 type Transports interface {
-	ForCA(bundle []byte) (http.RoundTripper, error)
+	For(trust egress.Trust) (http.RoundTripper, error)
 }
 
 // Options of a Handler.

@@ -42,7 +42,7 @@ const (
 	byForm   = "/api/integrations/team.crm/request"
 )
 
-// rights answer for one connection of one application.
+// rights answer for the connections of one application: that which is selected, else one.
 type rights struct {
 	refused error
 	mu      sync.Mutex
@@ -71,8 +71,12 @@ func (r *rights) ConnectionFor(
 	if access.VerbOf(method) == "" {
 		return nil, problem.New(problem.MethodNotAllowed, "no")
 	}
+	meta := metav1.ObjectMeta{Namespace: "team", Name: "alice", UID: "connection-uid"}
+	if selector != "" {
+		meta.Name, meta.UID = selector, types.UID(selector+"-uid")
+	}
 	return &v1alpha1.OAuthConnection{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "alice", UID: "connection-uid"},
+		ObjectMeta: meta,
 		Spec:       v1alpha1.OAuthConnectionSpec{ApplicationRef: v1alpha1.ApplicationReference{Name: "crm"}},
 	}, nil
 }
