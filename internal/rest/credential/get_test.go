@@ -236,6 +236,8 @@ func TestWhatIsReadAgain(t *testing.T) {
 		}
 		expect("with an earlier view of the connection", 0, 0)
 
+		w.setRecord("2", time.Hour, func(r *lifecycle.Record) { r.Inputs["dc"] = "eu1" }) // Somebody has authorized again.
+		w.forgetReads()
 		w.change(func(c *v1alpha1.OAuthConnection) { c.Generation, c.Spec.Inputs["dc"] = 2, "eu1" })
 		if got := w.mustGet(); got.Base.Host != "eu1.api.example.com" {
 			t.Errorf("another input leads to %s", got.Base)
@@ -255,6 +257,69 @@ func TestWhatIsReadAgain(t *testing.T) {
 		}
 		expect("after a change of the application", 0, 1)
 	})
+}
+
+// Whoever may change a connection's inputs sends its token nowhere that its grant was not obtained for.
+func TestInputsThatLeadElsewhere(t *testing.T) {
+	const base = "https://{dc}.api.example.com/{team}"
+	eu := map[string]v1alpha1.InputValue{"dc": "eu1"}
+	inputs := []v1alpha1.Input{{Name: "dc", Restriction: v1alpha1.Restriction{Enum: []string{"us1", "eu1"}}}}
+	for name, row := range map[string]struct {
+		base    v1alpha1.EndpointURL
+		present map[string]v1alpha1.InputValue
+		granted map[string]string
+		grant   v1alpha1.GrantType
+		inputs  []v1alpha1.Input
+		host    string // Empty: refused.
+	}{
+		"the same":                   {base: base, present: eu, granted: map[string]string{"dc": "eu1"}, host: "eu1.api.example.com"},
+		"another host":               {base: base, present: eu, granted: map[string]string{"dc": "us1"}},
+		"another host, issued":       {base: base, present: eu, granted: map[string]string{"dc": "us1"}, grant: v1alpha1.GrantClientCredentials},
+		"none then":                  {base: base, present: eu},
+		"one that is no longer good": {base: base, present: eu, granted: map[string]string{"dc": "ap1"}},
+		"another path":               {base: "https://api.example.com/{dc}", present: eu, granted: map[string]string{"dc": "us1"}, host: "api.example.com"},
+		"a path that was none then":  {base: "https://api.example.com/{dc}", present: eu, host: "api.example.com"},
+		"another spelling": {
+			base: "https://{dc}.api.example.com", present: map[string]v1alpha1.InputValue{"dc": "EU1"}, granted: map[string]string{"dc": "eu1"},
+			inputs: []v1alpha1.Input{{Name: "dc", Restriction: v1alpha1.Restriction{Pattern: "[a-zA-Z0-9]+"}}}, host: "eu1.api.example.com",
+		},
+		"a default that was written out": {
+			base: base, present: eu, inputs: []v1alpha1.Input{{Name: "dc", Default: new("eu1"), Restriction: inputs[0].Restriction}},
+			host: "eu1.api.example.com",
+		},
+		"a default in place of another one": {
+			base: base, granted: map[string]string{"dc": "us1"},
+			inputs: []v1alpha1.Input{{Name: "dc", Default: new("eu1"), Restriction: inputs[0].Restriction}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.keepClient(func(c *registration.Client) {
+				c.Spec.APIBaseURL, c.Spec.Inputs = row.base, inputs
+				if row.inputs != nil {
+					c.Spec.Inputs = row.inputs
+				}
+			})
+			w.setRecord("1", time.Hour, func(r *lifecycle.Record) { r.Inputs = row.granted })
+			c := w.change(func(c *v1alpha1.OAuthConnection) {
+				c.Generation, c.Spec.Inputs = 2, row.present
+				if row.grant != "" {
+					c.Spec.Grant.Type = row.grant
+				}
+			})
+			got, err := w.source.Get(t.Context(), c)
+			if row.host != "" {
+				if err != nil || strings.ToLower(got.Base.Host) != row.host {
+					t.Errorf("got %+v, %v; want %s", got, err, row.host)
+				}
+				return
+			}
+			p := w.problem(err, problem.ConnectionNotReady)
+			if again := strings.Contains(p.Detail, "authorize again"); p.Reason != v1alpha1.ReasonInvalidInputs || again == (row.grant != "") || (p.RetryAfter > 0) == again {
+				t.Errorf("got %+v", p)
+			}
+		})
+	}
 }
 
 // What a slow call has read does not take the place of what was read at a later version.

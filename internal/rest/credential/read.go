@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -201,7 +202,7 @@ func shared[T any](ctx context.Context, s *Source, key string, call func(context
 }
 
 // compose says where a token may go. Values of inputs are the connection's present ones, as when the controller asks the API
-// about a token.
+// about a token; but they lead no token to another host than the one it was granted for.
 func compose(c *v1alpha1.OAuthConnection, upstream *registration.Upstream, access *grant.Access) (*Credential, error) {
 	profile := upstream.Profile
 	values, err := profile.Values(inputsOf(c), access.Captured)
@@ -214,6 +215,9 @@ func compose(c *v1alpha1.OAuthConnection, upstream *registration.Upstream, acces
 	}
 	if err != nil {
 		return nil, invalid(c, err)
+	}
+	if base != nil && leadsElsewhere(profile, access, base) {
+		return nil, elsewhere(c, base)
 	}
 	headers, err := profile.APIHeaders(access.Token, values)
 	if err != nil {
@@ -232,6 +236,39 @@ func compose(c *v1alpha1.OAuthConnection, upstream *registration.Upstream, acces
 	credential.byItself = !issues && profile.RenewsByAccessToken()
 	credential.Renewable = issues || credential.byItself || access.Renewable
 	return credential, nil
+}
+
+// leadsElsewhere tells whether a base is at another scheme, host or port than with the inputs that the grant was obtained with.
+// Values that the application accepts no more, and bases that cannot be told, are others.
+func leadsElsewhere(profile *provider.Profile, access *grant.Access, base *url.URL) bool {
+	_, authority, _ := strings.Cut(string(profile.Spec.APIBaseURL), "://")
+	if authority, _, _ = strings.Cut(authority, "/"); authority != "" && !strings.Contains(authority, "{") {
+		return false // Nothing but the application's own.
+	}
+	granted, err := profile.APIBase(profile.Fitting(access.Inputs, access.Captured))
+	return err != nil || origin(granted) != origin(base)
+}
+
+// origin of a URL (RFC 6454, section 4), with the port.
+func origin(u *url.URL) [3]string {
+	scheme := strings.ToLower(u.Scheme)
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[scheme]
+	}
+	return [3]string{scheme, strings.ToLower(u.Hostname()), port}
+}
+
+// elsewhere says what brings a grant for the host that a connection's inputs name now.
+func elsewhere(c *v1alpha1.OAuthConnection, base *url.URL) *problem.Error {
+	if issued(c.Spec.Grant.Type) { // The controller has another one issued as soon as it sees them.
+		return notReady(c, v1alpha1.ReasonInvalidInputs,
+			"cannot be used yet: spec.inputs were changed, and its token is not for "+base.Host+"; another one is obtained").After(time.Second)
+	}
+	p := notReady(c, v1alpha1.ReasonInvalidInputs,
+		"cannot be used: its grant was obtained with other spec.inputs, and not for "+base.Host+": take the change back, or authorize again")
+	p.AuthorizationURL = c.Status.AuthorizationURL
+	return p
 }
 
 func invalid(c *v1alpha1.OAuthConnection, cause error) *problem.Error {

@@ -285,6 +285,7 @@ func (w *world) setRecord(name string, lifetime time.Duration, change func(*life
 			IssuedAt: now, Expiry: lifecycle.Expiry{Kind: lifecycle.ExpiryAt, At: now.Add(lifetime)},
 			GrantType: lifecycle.AuthorizationCode, Captured: map[string]string{"team": "t1"},
 		},
+		Inputs: map[string]string{"dc": "us1"},
 	}
 	change(record)
 	w.write(record)
