@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apiserver/pkg/authentication/user"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -340,8 +341,8 @@ func TestMayAuthorize(t *testing.T) {
 	}
 	w := populated()
 	w.failAt = 1
-	of := access.Integration{Name: types.NamespacedName{Namespace: "apps", Name: "crm"}}
-	if err := w.access(t).MayAuthorize(t.Context(), jane(), of, joes); problemOf(err) != "ClusterUnavailable" {
+	crm := access.Integration{Name: types.NamespacedName{Namespace: "apps", Name: "crm"}}
+	if err := w.access(t).MayAuthorize(t.Context(), jane(), crm, joes); problemOf(err) != "ClusterUnavailable" {
 		t.Errorf("without an answer: %v", err)
 	}
 }
