@@ -32,11 +32,14 @@ const (
 // Authorize answers POST /api/integrations/{id}/connect: the caller's connection, or the shared one, which is made if there is
 // none, is authorized with a code or a refresh token. 201: its token works; 202: that is not known yet.
 func (h *Handler) Authorize(w http.ResponseWriter, r *http.Request) error {
+	if _, err := visitor(r); err != nil {
+		return err
+	}
+	wanted, brought, err := read(w, r)
+	if err != nil {
+		return err
+	}
 	return h.observed(r, ActionAuthorize, func(v *visit) error {
-		wanted, brought, err := read(w, r)
-		if err != nil {
-			return err
-		}
 		end := h.Clock.NewTimer(outcomeWithin)
 		defer end.Stop()
 		if err := h.ensure(r.Context(), v, wanted); err != nil {

@@ -512,6 +512,35 @@ func TestBodies(t *testing.T) {
 	}
 }
 
+// A request that is wrong in itself is answered alike whether or not there is such an integration.
+func TestWrongRequestsTellNothing(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.may = map[string]bool{}
+		for _, test := range []struct {
+			method, query, body string
+			headers             []string
+		}{
+			{http.MethodPost, "", `{}`, nil},
+			{http.MethodPost, "", `{"code":"SECRET","scopes":[""]}`, nil},
+			{http.MethodPost, "", code, []string{"Content-Type: text/plain"}},
+			{http.MethodPost, "", `{"code":"` + strings.Repeat("x", 70<<10) + `"}`, nil},
+			{http.MethodPost, "", code, nil},
+			{http.MethodGet, "?shared=maybe", "", nil},
+			{http.MethodGet, "", "", nil},
+		} {
+			var answers [2]string
+			for i, id := range []string{"application", "applicatiox"} {
+				a := w.request("eve", test.method, "/api/integrations/"+id+"/connect"+test.query, test.body, test.headers...)
+				answers[i] = fmt.Sprint(a.Code, a.Header(), a.Body)
+			}
+			if answers[0] != answers[1] {
+				t.Errorf("%s %s of %d bytes: an integration that exists:\n%s\none that does not:\n%s", test.method, test.query, len(test.body), answers[0], answers[1])
+			}
+		}
+	})
+}
+
 func TestTypesOfBodies(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(w *world) {

@@ -173,7 +173,8 @@ func visitor(r *http.Request) (caller.Caller, error) {
 	return c, nil
 }
 
-// about begins a visit.
+// about begins a visit. What can be told wrong about the request itself has to be told before: afterwards it would tell that there
+// is such an integration.
 func (h *Handler) about(r *http.Request) (*visit, error) {
 	c, err := visitor(r)
 	if err != nil {

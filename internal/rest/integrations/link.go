@@ -41,11 +41,14 @@ type AuthorizationLink struct {
 // Invite answers GET /api/integrations/{id}/connect: 302 to the gateway's page for the caller's connection, or the shared one,
 // which is made if there is none. The browser has to begin there, so that it is bound to the login.
 func (h *Handler) Invite(w http.ResponseWriter, r *http.Request) error {
+	if _, err := visitor(r); err != nil {
+		return err
+	}
+	wanted, err := wishOf(r)
+	if err != nil {
+		return err
+	}
 	return h.observed(r, ActionInvite, func(v *visit) error {
-		wanted, err := wishOf(r)
-		if err != nil {
-			return err
-		}
 		end := h.Clock.NewTimer(linkWithin)
 		defer end.Stop()
 		if err := h.ensure(r.Context(), v, wanted); err != nil {
