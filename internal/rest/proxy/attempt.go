@@ -10,6 +10,7 @@ import (
 	"net/http"
 
 	"github.com/oauth-operator/oauth-operator/internal/rest/credential"
+	"github.com/oauth-operator/oauth-operator/internal/rest/problem"
 	"github.com/oauth-operator/oauth-operator/internal/rest/traffic"
 )
 
@@ -58,10 +59,56 @@ func (x *exchange) authorizeWith(c *credential.Credential) {
 	}
 }
 
+// enter waits until the request may be sent, with a token that has not expired by then. Before the wait it is looked at too, so that
+// a renewal seldom takes a place that others wait for.
+func (x *exchange) enter(ctx context.Context) (left func(traffic.Outcome), err error) {
+	if err := x.refresh(ctx); err != nil {
+		return nil, err
+	}
+	x.key.Host, x.Host = x.target.Host, x.target.Host
+	if left, err = x.options.Gate.Enter(ctx, x.key, traffic.LimitsOf(x.credential.Limits)); err != nil {
+		return nil, err
+	}
+	if err := x.refresh(ctx); err != nil {
+		left(traffic.Neutral)
+		return nil, err
+	}
+	return left, nil
+}
+
+// refresh gets another token where the present one has expired since it was found, and goes with this attempt.
+func (x *exchange) refresh(ctx context.Context) error {
+	if x.foreign || !x.credential.ExpiredAt(x.options.Clock.Now()) {
+		return nil
+	}
+	fresh, err := x.options.Credentials.Renew(ctx, x.connection, x.credential, credential.Expired)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return err
+	case !x.fitsTarget(fresh):
+		return problem.New(problem.ConnectionNotReady,
+			"where requests of the application may go has changed while this one waited: send it again")
+	}
+	x.use(fresh)
+	return nil
+}
+
+// fitsTarget tells whether a token may go where the request goes.
+func (x *exchange) fitsTarget(c *credential.Credential) bool {
+	return c.Base != nil && newRealm(c.Base, c.AllowedHosts).holds(x.target)
+}
+
+// use makes the next attempt go with another token.
+func (x *exchange) use(c *credential.Credential) {
+	x.credential, x.realm = c, newRealm(c.Base, c.AllowedHosts)
+	x.authorizeWith(c)
+}
+
 // try sends the request once.
 func (x *exchange) try(ctx context.Context) (*http.Response, error) {
-	x.key.Host, x.Host = x.target.Host, x.target.Host
-	left, err := x.options.Gate.Enter(ctx, x.key, traffic.LimitsOf(x.credential.Limits))
+	left, err := x.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -185,12 +232,11 @@ func (x *exchange) renew(ctx context.Context, response *http.Response, resendabl
 		return false
 	}
 	x.Token = TokenRenewed
-	if !resendable || fresh.Base == nil || !newRealm(fresh.Base, fresh.AllowedHosts).holds(x.target) {
+	if !resendable || !x.fitsTarget(fresh) {
 		x.watch.answered()
 		return false
 	}
 	x.drop(response)
-	x.credential, x.realm = fresh, newRealm(fresh.Base, fresh.AllowedHosts)
-	x.authorizeWith(fresh)
+	x.use(fresh)
 	return true
 }

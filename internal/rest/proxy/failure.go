@@ -94,6 +94,8 @@ func (x *exchange) told(err error) *problem.Error {
 		return problem.New(problem.InvalidRequest, "the request's body did not go on within %s", late.after)
 	case errors.As(err, &callers):
 		return problem.New(problem.InvalidRequest, "the request's body did not come whole")
+	case errors.Is(err, errDeadline) && x.Attempts == 0:
+		return x.unsent()
 	case errors.Is(err, errDeadline):
 		return problem.New(problem.ProviderTimeout, "%s did not answer within the %s of the header %s",
 			x.Host, x.in.Header.Get(HeaderTimeout), HeaderTimeout)
@@ -108,6 +110,13 @@ func (x *exchange) told(err error) *problem.Error {
 		return problem.New(problem.ProviderTimeout, "%s could not be connected to in time", x.Host)
 	}
 	return problem.New(problem.ProviderUnreachable, "%s %s", x.Host, trouble(err))
+}
+
+// unsent is what the caller is told whose deadline has passed before anything was sent: whoever was asked last, for rights or for a
+// token, is not to blame.
+func (x *exchange) unsent() *problem.Error {
+	return problem.New(problem.ProviderTimeout, "the %s of the header %s were over before the request could be sent",
+		x.in.Header.Get(HeaderTimeout), HeaderTimeout)
 }
 
 // trouble says in words what happened to a connection.

@@ -25,8 +25,10 @@ import (
 // gate remembers what passes.
 type gate struct {
 	refuse error
-	mu     sync.Mutex
-	events []string
+	// waiting, if set, is what passes while a request waits.
+	waiting func()
+	mu      sync.Mutex
+	events  []string
 }
 
 func (g *gate) note(format string, arguments ...any) {
@@ -44,6 +46,9 @@ func (g *gate) all() string {
 func (g *gate) Enter(_ context.Context, key traffic.Key, limits traffic.Limits) (func(traffic.Outcome), error) {
 	if g.refuse != nil {
 		return nil, g.refuse
+	}
+	if g.waiting != nil {
+		g.waiting()
 	}
 	g.note("enter %s %s %d", key.Application, key.Connection, limits.Connection.MaxConcurrent)
 	return func(o traffic.Outcome) {

@@ -22,7 +22,6 @@ import (
 	"github.com/oauth-operator/oauth-operator/internal/rest/access"
 	"github.com/oauth-operator/oauth-operator/internal/rest/caller"
 	"github.com/oauth-operator/oauth-operator/internal/rest/credential"
-	"github.com/oauth-operator/oauth-operator/internal/rest/problem"
 	"github.com/oauth-operator/oauth-operator/internal/rest/traffic"
 )
 
@@ -129,9 +128,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = x.serve(ctx)
 	}
 	if err != nil && errors.Is(context.Cause(ctx), errDeadline) && x.Attempts == 0 {
-		// Whoever was asked last, for rights or for a token, is not to blame.
-		err = problem.New(problem.ProviderTimeout, "the %s of the header %s were over before the request could be sent",
-			r.Header.Get(HeaderTimeout), HeaderTimeout).Because(err)
+		err = x.unsent().Because(err)
 	}
 	if err != nil {
 		x.fail(err)

@@ -26,6 +26,7 @@ import (
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/egress"
+	"github.com/oauth-operator/oauth-operator/internal/lifecycle"
 	"github.com/oauth-operator/oauth-operator/internal/rest/access"
 	"github.com/oauth-operator/oauth-operator/internal/rest/caller"
 	"github.com/oauth-operator/oauth-operator/internal/rest/credential"
@@ -88,7 +89,10 @@ type tokens struct {
 	getErr   error
 	renewErr error
 	renewals int
+	causes   []credential.Cause
 	verified chan struct{}
+	// renewedBase is where the API is by the time of the renewal; nil: where it was.
+	renewedBase *url.URL
 	// renewing, if set, is called in each renewal.
 	renewing func()
 }
@@ -101,7 +105,7 @@ func (s *tokens) Get(context.Context, *v1alpha1.OAuthConnection) (*credential.Cr
 }
 
 func (s *tokens) Renew(
-	_ context.Context, _ *v1alpha1.OAuthConnection, old *credential.Credential, _ credential.Cause,
+	_ context.Context, _ *v1alpha1.OAuthConnection, old *credential.Credential, cause credential.Cause,
 ) (*credential.Credential, error) {
 	if s.renewing != nil {
 		s.renewing()
@@ -109,11 +113,16 @@ func (s *tokens) Renew(
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.renewals++
+	s.causes = append(s.causes, cause)
 	if s.renewErr != nil {
 		return nil, s.renewErr
 	}
 	c := *old
 	c.Token, c.Hash, c.Headers = sensitive.New(newToken), "new", bearer(newToken)
+	c.Expiry = lifecycle.Expiry{}
+	if s.renewedBase != nil {
+		c.Base = s.renewedBase
+	}
 	s.current = c
 	return &c, nil
 }
