@@ -157,6 +157,10 @@ func (h *Handler) judged(ctx context.Context, v *visit, o offer) (login string, 
 // handOver gives the controller what was brought.
 func (h *Handler) handOver(ctx context.Context, v *visit, o offer, login string) error {
 	m := h.message(v)
+	if wait := h.pace.admit(v.connection.UID, login, m.ReceivedAt); wait > 0 {
+		return problem.New(problem.RateLimited, "the connection %s was brought too many codes and refresh tokens within a minute; this one was "+
+			"not used", client.ObjectKeyFromObject(v.connection)).After(wait)
+	}
 	m.KeepUntil = m.ReceivedAt.Add(loginKept)
 	generation := v.connection.Generation
 	if o.refreshToken.IsEmpty() {

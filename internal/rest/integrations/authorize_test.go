@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -225,6 +226,63 @@ func TestARefreshTokenIsBroughtAgain(t *testing.T) {
 		sent := w.plane.sent
 		if a := w.request(jane, http.MethodPost, connect, refresh); a.Code != http.StatusCreated || a.took != 0 || w.plane.sent != sent {
 			t.Errorf("after success: answered %d after %s, %d messages", a.Code, a.took, w.plane.sent-sent)
+		}
+	})
+}
+
+// Codes and refresh tokens for one connection have a pace; bringing the same one again is free, and other connections have their own.
+func TestTooMany(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.hold(janes, jane, active)
+		w.ends(0, v1alpha1.AuthorizationFailed, v1alpha1.ReasonInvalidGrant, nil)
+		bring := func(i int) answer {
+			return w.request(jane, http.MethodPost, connect, fmt.Sprintf(`{"code":"SECRET-%d"}`, i))
+		}
+		for i := range 5 {
+			for range 3 {
+				w.refused(bring(i), problem.AuthorizationRefused, v1alpha1.ReasonInvalidGrant)
+			}
+		}
+		for range 2 { // Refused requests are not counted.
+			a := bring(5)
+			if w.refused(a, problem.RateLimited, "", "platform/"+janes); a.Header().Get("Retry-After") != "6" || a.took != 0 {
+				t.Errorf("after %s, to come back in %q", a.took, a.Header().Get("Retry-After"))
+			}
+			w.silent(a)
+		}
+		w.refused(bring(4), problem.AuthorizationRefused, "")
+		w.refused(w.request(jane, http.MethodPost, connect, `{"code":"SECRET-1","shared":true}`), problem.AuthorizationRefused, "")
+		if told := len(w.plane.messages); told != 6 {
+			t.Errorf("%d messages were sent", told)
+		}
+		<-time.After(6 * time.Second)
+		w.refused(bring(5), problem.AuthorizationRefused, "")
+		w.refused(bring(6), problem.RateLimited, "")
+		<-time.After(time.Minute)
+		for i := range 5 {
+			w.refused(bring(7+i), problem.AuthorizationRefused, "")
+		}
+		w.refused(bring(12), problem.RateLimited, "")
+	})
+}
+
+// What is under way is brought again for nothing.
+func TestTheSameIsNotTooMuch(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.hold(janes, jane, active)
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				if a := w.request(jane, http.MethodPost, connect, refresh); a.Code != http.StatusAccepted {
+					t.Errorf("answered %d: %s", a.Code, a.Body)
+				}
+			})
+		}
+		all.Wait()
+		if len(w.plane.messages) != 1 {
+			t.Errorf("%d messages were sent", len(w.plane.messages))
 		}
 	})
 }

@@ -143,7 +143,10 @@ type Options struct {
 }
 
 // Handler answers. Its methods are problem.HandlerFuncs; the path of a request holds WildcardID where it names an integration.
-type Handler struct{ Options }
+type Handler struct {
+	Options
+	pace *pace
+}
 
 // New makes a Handler.
 func New(options Options) (*Handler, error) {
@@ -151,7 +154,7 @@ func New(options Options) (*Handler, error) {
 		options.Representer == nil || options.Catalogue == nil || options.Clock == nil || options.Namespace == "" {
 		return nil, errors.New("all options but observer, stopping and log are needed")
 	}
-	return &Handler{Options: options}, nil
+	return &Handler{Options: options, pace: newPace()}, nil
 }
 
 // visit is one request about one integration.

@@ -103,7 +103,7 @@ func connects() []Operation {
 		}},
 		Problems: append([]problem.Code{
 			problem.UnsupportedMediaType, problem.AuthorizationRefused, problem.AccountMismatch, problem.ConnectionInactive,
-			problem.ProviderUnreachable,
+			problem.ProviderUnreachable, problem.RateLimited,
 		}, common...),
 	}}
 }
