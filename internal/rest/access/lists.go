@@ -55,8 +55,8 @@ func (a *Access) applicationNamespaces() []string {
 	return sets.List(found)
 }
 
-// look asks where a caller may list. Who may not list everywhere costs a question for each namespace, some at once; the
-// answers are remembered for some seconds by whoever is asked.
+// look asks where a caller may list. Who may not list everywhere costs a question for each namespace, some at once; the answers,
+// above all the many noes, are remembered for a while by whoever is asked, who also bounds the questions of all callers together.
 func (a *Access) look(ctx context.Context, c caller.Caller, resource string, namespaces func() []string) (sight, error) {
 	everywhere, err := a.lists(ctx, c, resource, "")
 	if err != nil || everywhere {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,6 +42,8 @@ type cluster struct {
 	fails *failure
 	// hold, if any, is waited for before each answer.
 	hold chan struct{}
+	// held counts those that wait for it.
+	held atomic.Int64
 }
 
 func (c *cluster) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -49,6 +52,8 @@ func (c *cluster) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if c.hold != nil {
+		c.held.Add(1)
+		defer c.held.Add(-1)
 		select {
 		case <-c.hold:
 		case <-r.Context().Done():

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,6 +29,12 @@ const (
 	rememberAllowed = 10 * time.Second
 	// rememberDenied is shorter, because people who have just been given a role try again at once.
 	rememberDenied = 5 * time.Second
+	// rememberUnlisted is longer: whoever may not list everywhere costs a question for each namespace, again as soon as the answers
+	// are forgotten, and what they miss meanwhile are lines of a list.
+	rememberUnlisted = 30 * time.Second
+	// atOnce bounds the questions that the API server is asked at the same time, whoever they are about: its own limits should not
+	// come down on everybody because one caller lists thousands of namespaces.
+	atOnce = 64
 	// maxAnswers bounds what is remembered by default, in answers of about 300 bytes; the least recently used goes first. It holds the lists of
 	// some callers in thousands of namespaces.
 	maxAnswers = 1 << 15
@@ -41,6 +48,10 @@ type PermissionsOptions struct {
 	RememberAllowed time.Duration
 	// RememberDenied is how long a no is kept; default: 5 seconds.
 	RememberDenied time.Duration
+	// RememberUnlisted is how long a no to a list is kept; default: 30 seconds.
+	RememberUnlisted time.Duration
+	// AtOnce is how many questions the API server is asked at the same time; default: 64.
+	AtOnce int64
 	// MaxAnswers is how many answers are kept; default: 32,768.
 	MaxAnswers int
 	// Clock is nil for the real one. It tells how old answers are.
@@ -52,8 +63,10 @@ type PermissionsOptions struct {
 // The API server's own delegating authorizer is not used because many requests at once ask each by itself there, and to look up
 // what it remembers takes 10 µs, up to twice for each proxied request.
 type AccessReviews struct {
-	reviews         authorizationclient.SubjectAccessReviewInterface
-	allowed, denied time.Duration
+	reviews                   authorizationclient.SubjectAccessReviewInterface
+	allowed, denied, unlisted time.Duration
+	// turns are taken by those that ask the API server.
+	turns *semaphore.Weighted
 	// answers are bools by question. Errors are not kept.
 	answers *cache.LRUExpireCache
 	asking  singleflight.Group
@@ -72,6 +85,12 @@ func NewPermissions(o PermissionsOptions) (*AccessReviews, error) {
 	if o.RememberDenied <= 0 {
 		o.RememberDenied = rememberDenied
 	}
+	if o.RememberUnlisted <= 0 {
+		o.RememberUnlisted = rememberUnlisted
+	}
+	if o.AtOnce <= 0 {
+		o.AtOnce = atOnce
+	}
 	if o.MaxAnswers <= 0 {
 		o.MaxAnswers = maxAnswers
 	}
@@ -80,6 +99,7 @@ func NewPermissions(o PermissionsOptions) (*AccessReviews, error) {
 	}
 	return &AccessReviews{
 		reviews: o.Client.SubjectAccessReviews(), allowed: o.RememberAllowed, denied: o.RememberDenied,
+		unlisted: o.RememberUnlisted, turns: semaphore.NewWeighted(o.AtOnce),
 		answers: cache.NewLRUExpireCacheWithClock(o.MaxAnswers, o.Clock),
 	}, nil
 }
@@ -123,6 +143,10 @@ func (p *AccessReviews) May(ctx context.Context, c Caller, a Attributes) (bool, 
 		// One of those that wait may leave without taking the answer from the others.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 		defer cancel()
+		if err := p.turns.Acquire(ctx, 1); err != nil {
+			return false, fmt.Errorf("wait for a turn to ask: %w", err)
+		}
+		defer p.turns.Release(1)
 		may, err := p.ask(ctx, c, a)
 		if err == nil {
 			p.remember(asked, may)
@@ -160,8 +184,11 @@ func (c Caller) fingerprint() (fingerprint, error) {
 
 func (p *AccessReviews) remember(asked question, may bool) {
 	kept := p.denied
-	if may {
+	switch {
+	case may:
 		kept = p.allowed
+	case asked.what.Verb == "list":
+		kept = p.unlisted
 	}
 	p.answers.Add(asked, may, kept)
 }

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,19 +108,23 @@ func TestAnswersAreRemembered(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		answer func(authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus
+		verb   string
 		kept   time.Duration
 	}{
-		"yes": {yes, 10 * time.Second},
-		"no":  {no, 5 * time.Second},
+		"yes":           {yes, "create", 10 * time.Second},
+		"no":            {no, "create", 5 * time.Second},
+		"yes to a list": {yes, "list", 10 * time.Second},
+		"no to a list":  {no, "list", 30 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				c := &cluster{access: test.answer}
+				c, what := &cluster{access: test.answer}, proxyPOST()
+				what.Verb = test.verb
 				p, began := c.permissions(t), time.Now()
 				for i, at := range []time.Duration{0, test.kept - time.Second, test.kept + time.Second} {
 					<-time.After(time.Until(began.Add(at)))
-					if may, err := p.May(t.Context(), caller.Caller{Info: somebody()}, proxyPOST()); err != nil || may != (name == "yes") {
+					if may, err := p.May(t.Context(), caller.Caller{Info: somebody()}, what); err != nil || may != strings.HasPrefix(name, "yes") {
 						t.Errorf("after %s: %t, %v", at, may, err)
 					}
 					if _, questions := c.asked(); questions != 1+i/2 {
@@ -243,6 +248,52 @@ func TestQuestionsTogether(t *testing.T) {
 		}
 		if _, questions := c.asked(); questions != 1 {
 			t.Errorf("asked %d times", questions)
+		}
+	})
+}
+
+// TestAtOnce asks more at the same time than the API server is asked; the others have their turn, unless that takes too long.
+func TestAtOnce(t *testing.T) {
+	t.Parallel()
+	const questions, most = 200, 64
+	synctest.Test(t, func(t *testing.T) {
+		c := &cluster{access: yes, hold: make(chan struct{})}
+		p := c.permissions(t)
+		ask := func(first int) (all *sync.WaitGroup, failed *atomic.Int64) {
+			all, failed = &sync.WaitGroup{}, &atomic.Int64{}
+			for i := range questions {
+				all.Go(func() {
+					a := caller.Attributes{Verb: "list", Resource: "oauthconnections", Namespace: strconv.Itoa(first + i)}
+					if may, err := p.May(t.Context(), caller.Caller{Info: somebody()}, a); !may || err != nil {
+						failed.Add(1)
+						if problem.Of(err).Code != problem.ClusterUnavailable {
+							t.Error(may, err)
+						}
+					}
+				})
+			}
+			synctest.Wait()
+			return all, failed
+		}
+		all, failed := ask(0)
+		if held := c.held.Load(); held != most {
+			t.Errorf("%d questions at once, want %d", held, most)
+		}
+		close(c.hold)
+		all.Wait()
+		if _, asked := c.asked(); asked != questions || failed.Load() != 0 {
+			t.Errorf("asked %d times, %d without an answer", asked, failed.Load())
+		}
+		c.hold = make(chan struct{})
+		all, failed = ask(questions)
+		all.Wait() // Nobody answers.
+		if failed.Load() != questions {
+			t.Errorf("%d of %d waited in vain", failed.Load(), questions)
+		}
+		close(c.hold)
+		all, failed = ask(2 * questions)
+		if all.Wait(); failed.Load() != 0 {
+			t.Error("turns were lost")
 		}
 	})
 }
