@@ -70,6 +70,8 @@ type exchange struct {
 	renewed bool
 	// verify : the grant has to be looked at.
 	verify bool
+	// placed : a place for forms is taken.
+	placed bool
 	// answering : the head of an answer has been passed on; complete : all of it.
 	answering, complete bool
 }
@@ -81,7 +83,9 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{Handler: h, w: w, in: r}
 	x.Started = h.options.Clock.Now()
 	x.Caller, x.Method = caller.From(r.Context()).GetName(), r.Method
-	x.watch = &watch{clock: h.options.Clock, header: h.options.HeaderTimeout, idle: h.options.IdleTimeout, expired: x.expired}
+	x.watch = &watch{
+		clock: h.options.Clock, header: h.options.HeaderTimeout, idle: h.options.IdleTimeout, form: h.options.FormTimeout, expired: x.expired,
+	}
 	return x
 }
 
@@ -118,7 +122,7 @@ func (x *exchange) bound() (context.Context, context.CancelFunc, error) {
 
 // serve answers with what the provider answers, or returns why not.
 func (x *exchange) serve(ctx context.Context) error {
-	id, asked, err := x.read()
+	id, asked, err := x.read(ctx)
 	if err != nil {
 		return err
 	}
@@ -144,7 +148,7 @@ func (x *exchange) serve(ctx context.Context) error {
 }
 
 // read returns {id}, and what is asked of the provider.
-func (x *exchange) read() (id string, asked *inner, err error) {
+func (x *exchange) read(ctx context.Context) (id string, asked *inner, err error) {
 	raw := x.in.URL.RawPath // EscapedPath makes slashes of escaped ones where another character ought to have been escaped.
 	if raw == "" {
 		raw = x.in.URL.EscapedPath()
@@ -168,18 +172,21 @@ func (x *exchange) read() (id string, asked *inner, err error) {
 		refused.Header = http.Header{"Allow": {http.MethodPost}}
 		return "", nil, refused
 	}
-	asked, err = x.readForm()
+	asked, err = x.readForm(ctx)
 	return id, asked, err
 }
 
-// readForm reads a request in JSON, as long as it takes no longer than it may.
-func (x *exchange) readForm() (*inner, error) {
-	body := &watched{Reader: http.MaxBytesReader(x.w, x.in.Body, maxForm)}
-	x.watch.begin(func(error) {}, body.reading.Load)
+// readForm reads a request in JSON, within the time for it. Nobody has asked yet what the caller may: see leavePlace.
+func (x *exchange) readForm(ctx context.Context) (*inner, error) {
+	body := &formBody{Reader: http.MaxBytesReader(x.w, x.in.Body, maxForm), place: func() error { return x.takePlace(ctx) }}
+	x.watch.read()
 	defer x.watch.pause()
 	asked, err := readForm(x.in.Header.Get(headerContentType), body)
 	x.Sent = body.total
-	if body.failed {
+	switch {
+	case body.refused != nil:
+		return nil, body.refused
+	case body.failed:
 		return nil, problem.New(problem.InvalidRequest, "the body did not come whole").Because(err)
 	}
 	return asked, err
@@ -197,6 +204,7 @@ func (x *exchange) authorize(ctx context.Context, id string) error {
 		x.Application, x.key.Application = integration.Name, integration.Application.UID
 	}
 	x.connection, err = x.options.Access.ConnectionFor(ctx, who, integration, x.in.Header.Get(HeaderConnection), x.Method)
+	x.leavePlace() // What is held from now on is held for somebody who may send it.
 	if err != nil {
 		return err
 	}
@@ -299,6 +307,7 @@ func (x *exchange) callerGone() bool { return x.in.Context().Err() != nil && x.w
 // end leaves nothing behind, and tells the observer. It runs after what breaks off too.
 func (x *exchange) end() {
 	late := x.watch.end()
+	x.leavePlace()
 	if x.body != nil {
 		// Nobody may read from the caller's body once the handler has returned.
 		x.body.close(func() bool { return http.NewResponseController(x.w).SetReadDeadline(longAgo()) == nil })

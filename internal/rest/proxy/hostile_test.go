@@ -576,7 +576,7 @@ func TestStandstill(t *testing.T) {
 	forProtocols(t, func(t *testing.T, http2 bool) {
 		for name, path := range map[string]string{"a body by path": byPath + "a", "a body in JSON": byForm} {
 			t.Run(name, func(t *testing.T) {
-				w := start(t, setup{base: provider(t, echo).URL, http2: http2, options: proxy.Options{IdleTimeout: short}})
+				w := start(t, setup{base: provider(t, echo).URL, http2: http2, options: proxy.Options{IdleTimeout: short, FormTimeout: short}})
 				read, write := io.Pipe()
 				defer func() { _ = write.Close() }()
 				go func() { _, _ = io.WriteString(write, `{"url":`) }()
@@ -618,9 +618,9 @@ func TestStandstill(t *testing.T) {
 	})
 }
 
-// A body in JSON has to come whole within the time that a streamed one may stand still.
+// A body in JSON has to come whole within its time, though it never stands still.
 func TestFormThatDrips(t *testing.T) {
-	w := start(t, setup{base: provider(t, echo).URL, options: proxy.Options{IdleTimeout: short}})
+	w := start(t, setup{base: provider(t, echo).URL, options: proxy.Options{FormTimeout: short}})
 	read, write := io.Pipe()
 	stopped := make(chan struct{})
 	go func() {

@@ -29,6 +29,7 @@ import (
 const (
 	DefaultHeaderTimeout = 60 * time.Second
 	DefaultIdleTimeout   = 2 * time.Minute
+	DefaultFormTimeout   = 10 * time.Second
 )
 
 const (
@@ -80,6 +81,9 @@ type Options struct {
 	HeaderTimeout time.Duration
 	// IdleTimeout is how long a body may stand still, in either direction; default 2 minutes.
 	IdleTimeout time.Duration
+	// FormTimeout is how long all of a request in JSON may take to come, and how long it waits for its turn if it is a large one;
+	// default 10 seconds.
+	FormTimeout time.Duration
 	// Clock is nil for the real one.
 	Clock clock.WithDelayedExecution
 	// Jitter returns a number from 0 to 1, not included, of which the pauses between attempts are made; nil: a random one.
@@ -92,6 +96,8 @@ type Handler struct {
 	options Options
 	// bodies and copies are buffers for what may be sent again, and for what passes.
 	bodies, copies *buffers
+	// places are for large forms.
+	places places
 	// template is what all requests have in common.
 	template httputil.ReverseProxy
 }
@@ -109,7 +115,8 @@ func New(options Options) (*Handler, error) {
 	}
 	options.HeaderTimeout = cmp.Or(options.HeaderTimeout, DefaultHeaderTimeout)
 	options.IdleTimeout = cmp.Or(options.IdleTimeout, DefaultIdleTimeout)
-	h := &Handler{options: options, bodies: newBuffers(maxReplayed), copies: newBuffers(copySize)}
+	options.FormTimeout = cmp.Or(options.FormTimeout, DefaultFormTimeout)
+	h := &Handler{options: options, bodies: newBuffers(maxReplayed), copies: newBuffers(copySize), places: make(places, maxForms)}
 	h.template = httputil.ReverseProxy{
 		BufferPool: h.copies,
 		// What breaks off is told to the observer, with what matters about it.

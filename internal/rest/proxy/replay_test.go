@@ -161,7 +161,7 @@ func TestBodyForAnotherConnection(t *testing.T) {
 }
 
 func TestWatch(t *testing.T) {
-	const header, idle = 10 * time.Second, 3 * time.Second
+	const header, idle, form = 10 * time.Second, 3 * time.Second, 5 * time.Second
 	stuck := func() bool { return true }
 	for name, row := range map[string]struct {
 		// play has no bounds; it returns whether something stands still after it, and when.
@@ -178,6 +178,7 @@ func TestWatch(t *testing.T) {
 		"an answer that stalls":               {func(w *watch, _ func() bool) { after(2*time.Second, w.answered) }, answering, 2*time.Second + idle, true},
 		"the rest of the body after the head": {func(w *watch, _ func() bool) { w.answered(); after(2*time.Second, w.bodySent) }, answering, idle, true},
 		"a pause":                             {func(w *watch, _ func() bool) { after(time.Second, w.pause) }, pausing, 0, true},
+		"a form":                              {func(w *watch, _ func() bool) { w.read(); after(2*time.Second, w.touch) }, reading, form, true},
 		"the end":                             {func(w *watch, _ func() bool) { after(time.Second, func() { _ = w.end() }) }, pausing, 0, true},
 		"another attempt": {func(w *watch, body func() bool) {
 			w.pause()
@@ -187,7 +188,7 @@ func TestWatch(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began, fired := time.Now(), []time.Duration(nil)
-				w := &watch{clock: clock.RealClock{}, header: header, idle: idle, expired: func(late *lateError) {
+				w := &watch{clock: clock.RealClock{}, header: header, idle: idle, form: form, expired: func(late *lateError) {
 					fired = append(fired, time.Since(began))
 					if late.callers != row.body || late.Error() == "" {
 						t.Errorf("%+v", late)

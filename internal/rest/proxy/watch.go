@@ -4,11 +4,7 @@ package proxy
 
 import (
 	"context"
-	"errors"
-	"io"
-	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"k8s.io/utils/clock"
@@ -21,6 +17,8 @@ type stage int
 const (
 	// pausing: for nobody outside; the wait has bounds of its own.
 	pausing stage = iota
+	// reading: for all of a form.
+	reading
 	// sending: for the provider to take the caller's body, or for the caller to send it.
 	sending
 	// asking: for the head of the answer.
@@ -39,15 +37,15 @@ type lateError struct {
 
 // Error says what did not come.
 func (e *lateError) Error() string {
-	what := map[stage]string{sending: "the body was not sent on", asking: "no answer came", answering: "the answer did not go on"}
+	what := map[stage]string{reading: "the form did not come", sending: "the body was not sent on", asking: "no answer came", answering: "the answer did not go on"}
 	return what[e.stage] + " within " + e.after.String()
 }
 
 // watch ends an exchange that stands still: while bodies are on their way, for idle since the last bytes of either; else for
-// header since the body was sent. Each attempt begins anew.
+// header since the body was sent. Each attempt begins anew. A form has to come whole within form.
 type watch struct {
-	clock        clock.WithDelayedExecution
-	header, idle time.Duration
+	clock              clock.WithDelayedExecution
+	header, idle, form time.Duration
 	// expired is called at most once, after the attempt has been cancelled.
 	expired func(late *lateError)
 
@@ -72,6 +70,14 @@ func (w *watch) begin(cancel context.CancelCauseFunc, stuck func() bool) {
 	} else {
 		w.enter(asking)
 	}
+}
+
+// read watches how a form is read. Nothing is cancelled: whoever reads it has to be freed.
+func (w *watch) read() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cancel, w.stuck = func(error) {}, func() bool { return true }
+	w.enter(reading)
 }
 
 // touch tells of bytes of a body.
@@ -144,8 +150,12 @@ func (w *watch) enter(next stage) {
 }
 
 func (w *watch) bound() time.Duration {
-	if w.stage == asking {
+	switch w.stage {
+	case reading:
+		return w.form
+	case asking:
 		return w.header
+	case pausing, sending, answering:
 	}
 	return w.idle
 }
@@ -160,25 +170,4 @@ func (w *watch) fire() {
 	w.late = &lateError{stage: w.stage, after: w.bound(), callers: w.stuck != nil && w.stuck()}
 	w.cancel(w.late)
 	w.expired(w.late)
-}
-
-// watched is a caller's body that is read whole. All of it has as long as a streamed one may stand still: nobody has asked yet
-// what the caller may.
-type watched struct {
-	io.Reader
-	total   int64
-	reading atomic.Bool
-	// failed : it did not come to its end.
-	failed bool
-}
-
-// Read implements io.Reader.
-func (r *watched) Read(p []byte) (int, error) {
-	r.reading.Store(true)
-	n, err := r.Reader.Read(p)
-	r.reading.Store(false)
-	r.total += int64(n)
-	tooLarge := (*http.MaxBytesError)(nil)
-	r.failed = err != nil && !errors.Is(err, io.EOF) && !errors.As(err, &tooLarge)
-	return n, err
 }

@@ -46,6 +46,8 @@ const (
 // rights answer for the connections of one application: that which is selected, else one.
 type rights struct {
 	refused error
+	// asked, if set, is called with each selector, before the answer.
+	asked   func(selector string)
 	mu      sync.Mutex
 	methods []string
 }
@@ -63,6 +65,9 @@ func (r *rights) Integration(_ context.Context, _ caller.Caller, id string) (acc
 func (r *rights) ConnectionFor(
 	_ context.Context, c caller.Caller, _ access.Integration, selector, method string,
 ) (*v1alpha1.OAuthConnection, error) {
+	if r.asked != nil {
+		r.asked(selector)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.methods = append(r.methods, c.GetName()+" "+method+" "+selector)
