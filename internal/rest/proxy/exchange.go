@@ -127,6 +127,9 @@ func (x *exchange) serve(ctx context.Context) error {
 		return err
 	}
 	x.Method = asked.method
+	if err := checkMethod(x.Method); err != nil {
+		return err
+	}
 	if err := checkHeaders(asked.header); err != nil {
 		return err
 	}

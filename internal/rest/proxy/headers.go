@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/oauth-operator/oauth-operator/internal/rest/access"
 	"github.com/oauth-operator/oauth-operator/internal/rest/problem"
 )
 
@@ -92,6 +93,20 @@ func without(h http.Header, unwanted func(name string) bool) {
 			delete(h, name)
 		}
 	}
+}
+
+// methods are all that there are rights for, as header Allow lists them.
+const methods = "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"
+
+// checkMethod refuses methods that there are no rights for. It comes before anything is looked up: the answer says nothing about
+// what exists.
+func checkMethod(method string) error {
+	if access.VerbOf(method) != "" {
+		return nil
+	}
+	refused := problem.New(problem.MethodNotAllowed, "requests are sent with the methods %s", methods)
+	refused.Header = http.Header{"Allow": {methods}}
+	return refused
 }
 
 // checkHeaders refuses what this proxy cannot do for a caller, where leaving it out would make another request of it.

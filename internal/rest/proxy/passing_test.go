@@ -322,6 +322,33 @@ func TestWhoMay(t *testing.T) {
 	wantProblem(t, w.get("a"), problem.NoAPIBaseURL)
 }
 
+// A method that nobody may use is refused without a look at anything: what is there and what is not get the same answer.
+func TestMethodsThatNobodyMayUse(t *testing.T) {
+	w := start(t, setup{base: provider(t, echo).URL})
+	var answers []string
+	for _, method := range []string{"PROPFIND", http.MethodTrace, "get"} {
+		for _, id := range []string{"team.crm", "team.none"} {
+			path := "/api/integrations/" + id + "/request"
+			for _, got := range []answer{
+				w.do(w.request(method, path+"/a", nil)),
+				w.do(w.request(http.MethodPost, path, strings.NewReader(`{"method":"PROPFIND"}`))),
+			} {
+				wantProblem(t, got, problem.MethodNotAllowed)
+				if allow := got.Header.Get("Allow"); allow != "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE" {
+					t.Errorf("%s %s: Allow is %q", method, path, allow)
+				}
+				answers = append(answers, got.body)
+				if r := w.record(); r.Application.Name != "" || r.Code != problem.MethodNotAllowed {
+					t.Errorf("%+v", r)
+				}
+			}
+		}
+	}
+	if slices.Sort(answers); len(slices.Compact(answers)) != 1 || w.rights.lookups.Load() != 0 || len(w.rights.methods) != 0 {
+		t.Errorf("%d lookups, rights were asked for %q: %q", w.rights.lookups.Load(), w.rights.methods, answers)
+	}
+}
+
 func TestRecordsHoldNoSecrets(t *testing.T) {
 	w := start(t, setup{base: provider(t, echo).URL})
 	w.do(w.request(http.MethodPost, byPath+"canary-path?q=canary-query", strings.NewReader("canary-body"), "X-Custom", "canary-header"))
