@@ -82,8 +82,10 @@ func Concluded(r *Record, answer Answer, input Input, now time.Time) *Record {
 	next.Authorization = &Authorization{
 		ID: answer.Login, Result: AuthorizationFailed, Reason: answer.Reason, Message: answer.Message, At: now,
 	}
-	if input.Login == answer.Login && input.Hash != "" && !input.Import && !r.HasSpent(input.Hash) {
-		next.spend(Call{Action: Exchange, InputHash: input.Hash, InputVersion: input.Version})
+	if input.Login == answer.Login && input.Hash != "" && !r.HasSpent(input.Hash) {
+		if !input.Import {
+			next.spend(Call{Action: Exchange, InputHash: input.Hash, InputVersion: input.Version})
+		}
 		next.InputFailure = nil
 	}
 	return next

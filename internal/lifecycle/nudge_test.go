@@ -205,6 +205,27 @@ func TestBroughtRefreshTokenOfUnknownFate(t *testing.T) {
 	}
 }
 
+// What a provider says against the client says nothing about the refresh token that a caller has brought.
+func TestBroughtRefreshTokenOfRefusedClient(t *testing.T) {
+	now := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+	call := Call{Action: Import, Basis: "basis", UID: "uid", SentAt: now, InputHash: "hash", Login: "login", ID: "c"}
+	r := Failed(&Record{}, call, Refusal{Concern: ConcernsClient, Message: "invalid_client"}, sensitive.String{}, now)
+	if a := r.Authorization; a == nil || a.Result != AuthorizationFailed || a.Reason != v1alpha1.ReasonInvalidClient || r.HasSpent("hash") {
+		t.Fatalf("%+v; spent: %t", a, r.HasSpent("hash"))
+	}
+	f := Facts{
+		UID: "uid", Process: "p", GrantType: AuthorizationCode, Basis: "basis", Person: &Person{Link: true}, Record: r,
+		Input: Input{State: InputPresent, Hash: "hash", Version: "message/m", Login: "login", ReceivedAt: now, Import: true},
+	}
+	if d := Decide(f, now); d.Action != Wait {
+		t.Errorf("the login has ended, and it is decided to %s", d.Action)
+	}
+	f.Input.Login, f.Basis = "login-again", "mended"
+	if d := Decide(f, now); d.Action != Import {
+		t.Errorf("brought again, and it is decided to %s", d.Action)
+	}
+}
+
 func TestInvitation(t *testing.T) {
 	now := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
 	f := Facts{

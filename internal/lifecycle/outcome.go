@@ -268,7 +268,12 @@ func (r *Record) failInput(before *Record, call Call, refusal Refusal, now time.
 		r.Device = nil
 		return
 	}
-	if r.InputFailure.undecided() && !rescued && (call.Login == "" || !r.InputFailure.unanswered()) {
+	brought := call.Action == Import && call.Login != ""
+	switch {
+	case brought && !rescued && !r.InputFailure.unanswered() && (r.InputFailure.undecided() || refusal.Concern == ConcernsClient):
+		r.InputFailure = nil // It is as good as before, and may be brought again when what stood in its way is mended.
+		return
+	case r.InputFailure.undecided() && !rescued && !brought:
 		return
 	}
 	r.spend(call)

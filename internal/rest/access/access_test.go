@@ -103,7 +103,11 @@ func TestUsual(t *testing.T) {
 		"none in the namespace":        {list{link}, []string{all, "list oauthconnections apps/*"}, "NotFound", nil, nil},
 		"somebody else's":              {list{joes}, []string{all, "list oauthconnections */*"}, "NotFound", nil, []string{"joes"}},
 		"proxy alone shows nothing":    {list{shared}, []string{"get oauthconnections/proxy */*"}, "Forbidden", nil, nil},
-		"creation alone shows nothing": {list{shared}, []string{"create oauthconnections */*", "delete oauthconnections */*"}, "Forbidden", nil, nil},
+		"creation alone shows nothing": {list{shared}, []string{"create oauthconnections */*", "delete oauthconnections */*"}, "NotFound", []string{"connect it first"}, []string{"shared.", "apps."}},
+		"who may connect is told that nothing is": {
+			list{shared}, []string{"create oauthconnections apps/" + access.ConnectionName("crm", "jane")}, "NotFound", []string{"connect it first"}, nil,
+		},
+		"who may create another name is not": {list{shared}, []string{"create oauthconnections apps/other"}, "Forbidden", nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

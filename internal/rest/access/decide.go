@@ -48,6 +48,12 @@ func refused() *problem.Error {
 	return problem.New(problem.Forbidden, "you may neither see this name nor list its namespace, whether or not it is taken")
 }
 
+// unconnected is the answer to whom has no connection at an integration, and may know that.
+func unconnected() *problem.Error {
+	return problem.New(problem.NotFound, "you have no connection there, and may see no shared one: connect it first "+
+		"(POST /api/integrations/{id}/connect), or name one in the header %s", HeaderConnection)
+}
+
 // verdict is what is known when somebody asks for an object by {namespace}.{name}.
 type verdict struct {
 	// exists : there is such an object, and it is of the kind that was asked for.

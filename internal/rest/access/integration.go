@@ -39,12 +39,12 @@ func (a *Access) Integration(_ context.Context, _ caller.Caller, id string) (Int
 func (a *Access) ConnectionOf(
 	ctx context.Context, c caller.Caller, i Integration, selector string,
 ) (*v1alpha1.OAuthConnection, error) {
-	return a.connectionOf(ctx, c, i, selector, toSee())
+	return a.connectionOf(ctx, c, i, selector, look{rights: toSee()})
 }
 
 // ConnectionFor returns the connection of an integration through which a caller may send a request with this method. It is that
 // of ConnectionOf, but the right to send the request is enough to see the connection; and without it, the connection is refused
-// although it is seen.
+// although it is seen. An own connection that nobody has authorized yet does not go before a shared one: it holds nothing to send.
 func (a *Access) ConnectionFor(
 	ctx context.Context, c caller.Caller, i Integration, selector, method string,
 ) (*v1alpha1.OAuthConnection, error) {
@@ -53,7 +53,7 @@ func (a *Access) ConnectionFor(
 		return nil, notAllowed()
 	}
 	rights := append([]right{{verb: verb, subresource: proxy}}, toSee()...)
-	connection, err := a.connectionOf(ctx, c, i, selector, rights)
+	connection, err := a.connectionOf(ctx, c, i, selector, look{rights: rights, granted: true})
 	if err != nil {
 		return nil, err
 	}
@@ -68,20 +68,28 @@ func (a *Access) ConnectionFor(
 func (a *Access) ConnectionToDelete(
 	ctx context.Context, c caller.Caller, i Integration, selector string,
 ) (*v1alpha1.OAuthConnection, error) {
-	connection, err := a.connectionOf(ctx, c, i, selector, append(toSee(), superuser()))
+	connection, err := a.connectionOf(ctx, c, i, selector, look{rights: append(toSee(), superuser())})
 	if err != nil {
 		return nil, err
 	}
 	return connection, a.MayDelete(ctx, c, connection)
 }
 
+// look is how a connection is looked for.
+type look struct {
+	// rights of which one shows a connection.
+	rights []right
+	// granted : one that never held a grant is the last choice.
+	granted bool
+}
+
 func (a *Access) connectionOf(
-	ctx context.Context, c caller.Caller, i Integration, selector string, rights []right,
+	ctx context.Context, c caller.Caller, i Integration, selector string, l look,
 ) (*v1alpha1.OAuthConnection, error) {
 	if selector == "" {
-		return a.usual(ctx, c, i, rights)
+		return a.usual(ctx, c, i, l)
 	}
-	found, err := a.find(ctx, c, rights, selector, func(connection *v1alpha1.OAuthConnection) bool {
+	found, err := a.find(ctx, c, l.rights, selector, func(connection *v1alpha1.OAuthConnection) bool {
 		namespace, name := connection.ApplicationKey()
 		return i.Name == types.NamespacedName{Namespace: namespace, Name: name}
 	})
@@ -93,29 +101,50 @@ func (a *Access) connectionOf(
 
 // usual returns the connection that is meant when none is named.
 func (a *Access) usual(
-	ctx context.Context, c caller.Caller, i Integration, rights []right,
+	ctx context.Context, c caller.Caller, i Integration, l look,
 ) (*v1alpha1.OAuthConnection, error) {
+	var own *v1alpha1.OAuthConnection
 	if c.Info != nil && c.GetName() != "" { // Without an owner they are the shared ones.
-		own, err := pick(a.directory.HeldAt(i.Name, c.GetName()))
-		if own != nil || err != nil {
+		var err error
+		own, err = pick(a.directory.HeldAt(i.Name, c.GetName()))
+		if err != nil || own != nil && (!l.granted || own.Status.LastAuthorizedAt != nil) {
 			return own, err
 		}
 	}
-	shared, err := a.seeShared(ctx, c, i, rights)
+	shared, err := a.seeShared(ctx, c, i, l.rights)
 	if err != nil {
 		return nil, err
 	}
-	if one, err := pick(shared); one != nil || err != nil {
-		return one, err
+	one, err := pick(shared)
+	switch {
+	case err == nil && one != nil && (own == nil || isActive(one)):
+		return one, nil
+	case own != nil:
+		return own, nil
+	case err != nil:
+		return nil, err
 	}
 	if i.byUID {
 		return nil, nothing()
 	}
-	lists, err := a.lists(ctx, c, connections, i.Name.Namespace)
-	if err != nil {
-		return nil, err
+	return nil, a.without(ctx, c, i)
+}
+
+// without is the answer to whom has no connection at an integration that it names. Who may look there, or connect there, is told so:
+// neither depends on what exists.
+func (a *Access) without(ctx context.Context, c caller.Caller, i Integration) error {
+	may, err := a.lists(ctx, c, connections, i.Name.Namespace)
+	if err == nil && !may && c.Info != nil && c.GetName() != "" {
+		target := types.NamespacedName{Namespace: i.Name.Namespace, Name: ConnectionName(i.Name.Name, c.GetName())}
+		may, err = a.has(ctx, c, []right{{verb: "create"}}, connections, target)
 	}
-	return nil, verdict{lists: lists}.problem()
+	switch {
+	case err != nil:
+		return err
+	case may:
+		return unconnected()
+	}
+	return refused()
 }
 
 // seeShared returns the shared connections of an integration that the caller may see. Where there are several, the right to all
@@ -172,7 +201,8 @@ func (a *Access) MayCreate(ctx context.Context, c caller.Caller, i Integration, 
 			return nothing()
 		}
 	}
-	return problem.New(problem.Forbidden, "you may not create this connection in the application's namespace")
+	return problem.New(problem.Forbidden, "you may not create the connection %s in namespace %s (verb create on %s)",
+		name, i.Name.Namespace, connections)
 }
 
 // MayAuthorize decides whether a caller may put another grant into a connection of an integration that it may see: its owner may,
@@ -223,7 +253,8 @@ func (a *Access) MayRequest(
 		return err
 	}
 	if !may {
-		return problem.New(problem.Forbidden, "%s through this connection needs the verb %s on %s/%s", method, verb, connections, proxy)
+		return problem.New(problem.Forbidden, "%s through connection %s in namespace %s needs the verb %s on %s/%s",
+			method, connection.Name, connection.Namespace, verb, connections, proxy)
 	}
 	return nil
 }

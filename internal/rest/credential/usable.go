@@ -51,11 +51,20 @@ func notReady(c *v1alpha1.OAuthConnection, reason, clause string) *problem.Error
 	return p
 }
 
+// bringable tells whether the API can authorize the connection.
+func bringable(c *v1alpha1.OAuthConnection) bool {
+	grant := c.Spec.Grant
+	return grant.Type == v1alpha1.GrantAuthorizationCode && (grant.AuthorizationCode == nil || grant.AuthorizationCode.CodeSecretRef == nil)
+}
+
 func inactive(c *v1alpha1.OAuthConnection, reason, message string) *problem.Error {
 	if message == "" {
 		message = "it holds no grant that works"
 	}
 	p := problem.New(problem.ConnectionInactive, "connection %s/%s has to be authorized: %s", c.Namespace, c.Name, message)
+	if namespace, name := c.ApplicationKey(); bringable(c) {
+		p.Detail += fmt.Sprintf("; or bring a code or a refresh token with POST /api/integrations/%s.%s/connect", namespace, name)
+	}
 	p.Reason, p.AuthorizationURL = reason, c.Status.AuthorizationURL
 	return p
 }

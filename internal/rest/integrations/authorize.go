@@ -3,6 +3,7 @@
 package integrations
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -188,7 +189,7 @@ func outcome(c *v1alpha1.OAuthConnection, login string) (bool, error) {
 	case v1alpha1.AuthorizationFailed:
 		return false, because(refusalCode(last.Reason), last.Reason, "%s", text(last))
 	case v1alpha1.AuthorizationUnknown:
-		return false, because(problem.ProviderUnreachable, v1alpha1.ReasonExchangeOutcomeUnknown, "%s", text(last))
+		return false, because(problem.ProviderUnreachable, cmp.Or(last.Reason, v1alpha1.ReasonExchangeOutcomeUnknown), "%s", text(last))
 	case v1alpha1.AuthorizationSucceeded:
 	}
 	if c.Status.Phase == v1alpha1.ConnectionInactive || c.Status.Phase == v1alpha1.ConnectionDeleted {

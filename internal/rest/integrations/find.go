@@ -4,8 +4,6 @@ package integrations
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"maps"
 	"net/http"
@@ -50,7 +48,7 @@ func (h *Handler) ensure(ctx context.Context, v *visit, w wish) error {
 	if w.shared {
 		owner = ""
 	}
-	name := connectionName(v.integration.Name.Name, owner)
+	name := access.ConnectionName(v.integration.Name.Name, owner)
 	found, err := h.existing(ctx, v, w, owner, name)
 	if err != nil {
 		return err
@@ -129,21 +127,6 @@ func choose(held []*v1alpha1.OAuthConnection, name string) (*v1alpha1.OAuthConne
 		return nil, nil //nolint:nilnil // None is no error: it is made then.
 	}
 	return nil, problem.New(problem.ConnectionAmbiguous, "%d connections fit: name one in the header %s", len(held), access.HeaderConnection)
-}
-
-// connectionName is the same whoever makes the connection, and whenever, so that a second one conflicts. An empty owner means
-// all.
-func connectionName(application, owner string) string {
-	const longest, digits = 253, 5
-	suffix := "-shared"
-	if owner != "" {
-		sum := sha256.Sum256([]byte(owner))
-		suffix = "-" + hex.EncodeToString(sum[:digits])
-	}
-	if most := longest - len(suffix); len(application) > most {
-		application = strings.TrimRight(application[:most], "-.")
-	}
-	return application + suffix
 }
 
 // create makes the connection. One that somebody else has made meanwhile is as good.

@@ -56,7 +56,7 @@ func (h *Handler) Invite(w http.ResponseWriter, r *http.Request) error {
 		}
 		link, err := h.link(r.Context(), v, end.C())
 		if err != nil {
-			return err
+			return h.undo(r.Context(), v, err)
 		}
 		v.outcome = OutcomeDone
 		header := w.Header()

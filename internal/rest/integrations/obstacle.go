@@ -98,16 +98,22 @@ func linkless(c *v1alpha1.OAuthConnection, application *v1alpha1.OAuthApplicatio
 	switch condition := ready(c); {
 	case condition.Reason == v1alpha1.ReasonNoGateway, condition.Reason == v1alpha1.ReasonPARRequired,
 		condition.Reason == v1alpha1.ReasonInvalidConfiguration:
-		return notReady(problem.NoAuthorization, c)
+		return bringable(notReady(problem.NoAuthorization, c))
 	case c.Status.Phase == v1alpha1.ConnectionAuthorizing && condition.Reason == v1alpha1.ReasonAuthorizationRequired &&
 		c.Status.AuthorizationURL == "":
-		return notReady(problem.NoAuthorization, c) // A link comes together with this, or never.
+		return bringable(notReady(problem.NoAuthorization, c)) // A link comes together with this, or never.
 	case application == nil || application.Status.ObservedGeneration != application.Generation ||
 		application.Status.Phase != v1alpha1.ApplicationActive:
 		return nil
 	case !strings.HasSuffix(strings.TrimRight(application.Status.RedirectURL, "/"), v1alpha1.PathCallback):
-		return because(problem.NoAuthorization, v1alpha1.ReasonNoGateway, "the redirect URL of application %s is not a gateway's",
-			client.ObjectKeyFromObject(application))
+		return bringable(because(problem.NoAuthorization, v1alpha1.ReasonNoGateway, "the redirect URL of application %s is not a gateway's",
+			client.ObjectKeyFromObject(application)))
 	}
 	return nil
+}
+
+// bringable adds what a caller can do that nobody else has to do.
+func bringable(p *problem.Error) *problem.Error {
+	p.Detail += "; or bring a code or a refresh token with POST to this path"
+	return p
 }

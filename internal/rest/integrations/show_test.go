@@ -27,7 +27,7 @@ func TestShow(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(w *world) {
 		shared := w.hold("crm-shared", "", active)
-		w.refused(w.request(jane, http.MethodGet, connection, ""), problem.Forbidden, "")
+		w.refused(w.request(jane, http.MethodGet, connection, ""), problem.NotFound, "")
 		w.may["jane get platform/crm-shared"] = true
 		shows := func(want *v1alpha1.OAuthConnection, headers ...string) {
 			t.Helper()
