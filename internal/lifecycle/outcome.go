@@ -268,18 +268,25 @@ func (r *Record) failInput(before *Record, call Call, refusal Refusal, now time.
 		r.Device = nil
 		return
 	}
-	brought := call.Action == Import && call.Login != ""
-	switch {
-	case brought && !rescued && !r.InputFailure.unanswered() && (r.InputFailure.undecided() || refusal.Concern == ConcernsClient):
-		r.InputFailure = nil // It is as good as before, and may be brought again when what stood in its way is mended.
-		return
-	case r.InputFailure.undecided() && !rescued && !brought:
+	if !rescued && r.InputFailure.spares(call, refusal) {
+		if call.Login != "" {
+			r.InputFailure = nil // It may be brought again when what stood in its way is mended.
+		}
 		return
 	}
 	r.spend(call)
 	if r.Held() {
 		r.InputFailure = nil // It concerned the new code alone, and Authorization says so.
 	}
+}
+
+// spares tells that a failure that ends an attempt says nothing against the refresh token itself. One that a caller has brought is
+// not kept by the spec: what the provider says against the client ends its login, and not answering at all ends the token.
+func (f *Failure) spares(call Call, refusal Refusal) bool {
+	if call.Action == Import && call.Login != "" {
+		return !f.unanswered() && (f.undecided() || refusal.Concern == ConcernsClient)
+	}
+	return f.undecided()
 }
 
 // fail judges one failure in the light of those before it.
