@@ -44,7 +44,8 @@ func (a *answer) final(aborted bool) int {
 	return a.status
 }
 
-// running counts requests that are being answered, so that the process ends after the last one has been told of in the log.
+// running counts requests that are being answered, and what they leave to be done, so that the process ends after the last one has
+// been told of in the log.
 type running struct {
 	mutex sync.Mutex
 	count int
@@ -66,6 +67,15 @@ func (r *running) end() {
 		close(r.idle)
 		r.idle = nil
 	}
+}
+
+// background runs what no caller waits for. The process does, for a while.
+func (r *running) background(work func()) {
+	r.begin()
+	go func() {
+		defer r.end()
+		work()
+	}()
 }
 
 // wait returns when no request is being answered, or when ctx ends.

@@ -81,7 +81,7 @@ func (p *Process) assembleProxy(decisions *access.Access, credentials *credentia
 		p.metrics.Breaker(application, name, host, state)
 	}})
 	p.proxied, err = proxy.New(proxy.Options{
-		Access: decisions, Credentials: credentials, Gate: gate, Observer: told,
+		Access: decisions, Credentials: credentials, Gate: gate, Observer: told, Background: p.running.background,
 		// How long an answer may take is the proxy's to say: it knows what a caller is told then.
 		Transports: egress.NewPooledTransports(guard, maxTransports, 0),
 	})

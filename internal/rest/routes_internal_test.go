@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/go-logr/logr/funcr"
 	"k8s.io/utils/clock"
@@ -220,4 +222,25 @@ func TestRunning(t *testing.T) {
 	}
 	r.end()
 	<-waited
+}
+
+// What a request has left to be done is waited for too.
+func TestRunningInTheBackground(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var r running
+		done, release := false, make(chan struct{})
+		r.begin()
+		r.background(func() {
+			<-release
+			done = true
+		})
+		r.end() // The request itself is over.
+		time.AfterFunc(time.Second, func() { close(release) })
+		patient, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if r.wait(patient); !done {
+			t.Error("it was not waited for")
+		}
+	})
 }

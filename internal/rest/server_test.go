@@ -22,18 +22,22 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	restclient "k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/internal/egress"
+	"github.com/oauth-operator/oauth-operator/internal/pending"
 	"github.com/oauth-operator/oauth-operator/internal/rest"
 	"github.com/oauth-operator/oauth-operator/internal/rest/integrations"
 	"github.com/oauth-operator/oauth-operator/internal/rest/openapi"
 	"github.com/oauth-operator/oauth-operator/internal/rest/problem"
+	"github.com/oauth-operator/oauth-operator/internal/rest/proxy"
 	"github.com/oauth-operator/oauth-operator/internal/testenv"
 )
 
@@ -215,6 +219,65 @@ func TestShutdown(t *testing.T) {
 	if _, err := a.request(w.caller, http.MethodGet, a.url+"/oauth_connections", nil); err == nil {
 		t.Error("it takes connections still")
 	}
+}
+
+// controlled is the way to the API server of a process that asks for two things: another token, which is there at once, and that the
+// grant be checked, which takes until release is closed. came tells of the second.
+type controlled struct {
+	http.RoundTripper
+	renew         func()
+	asked         *atomic.Int64
+	came, release chan struct{}
+}
+
+// RoundTrip implements http.RoundTripper.
+func (c *controlled) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/secrets") {
+		switch c.asked.Add(1) {
+		case 1:
+			c.renew()
+		case 2:
+			close(c.came)
+			<-c.release
+		}
+	}
+	return c.RoundTripper.RoundTrip(r)
+}
+
+// TestShutdownWaitsForWhatIsLeft : the check of a grant that an answer has left to be asked for is not lost with the process.
+func TestShutdownWaitsForWhatIsLeft(t *testing.T) {
+	w := newWorld(t)
+	w.answer = func(out http.ResponseWriter, _ *http.Request) { out.WriteHeader(http.StatusUnauthorized) }
+	way := &controlled{
+		renew: func() { w.renew(w.connection) }, asked: &atomic.Int64{}, came: make(chan struct{}), release: make(chan struct{}),
+	}
+	config := restclient.CopyConfig(installed)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		wrapped := *way
+		wrapped.RoundTripper = next
+		return &wrapped
+	})
+	a := w.start(config)
+	testenv.Eventually(t, patience, func() error { return a.probe(http.StatusOK, "ok") })
+	got := a.get(w.caller, w.proxied("/a"))
+	if token := got.header.Get(proxy.HeaderToken); got.status != http.StatusUnauthorized || token != proxy.TokenRejected {
+		t.Fatalf("status %d, %v: %s", got.status, got.header, got.text)
+	}
+	select {
+	case <-way.came:
+	case <-time.After(patience):
+		t.Fatal("nobody asked for a check of the grant")
+	}
+	a.stop()
+	testenv.Eventually(t, patience, func() error { return a.probe(http.StatusServiceUnavailable, "ending") })
+	testenv.Consistently(t, 300*time.Millisecond, func() error { return a.probe(http.StatusServiceUnavailable, "ending") })
+	close(way.release)
+	if err := <-a.done; err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+	a.done <- nil
+	name := pending.Name(pending.RefreshRequest, string(w.connection.UID), "verify")
+	w.must(w.client.Get(t.Context(), client.ObjectKey{Namespace: operatorNamespace, Name: name}, &corev1.Secret{}))
 }
 
 // proxied is a path of the application's API.

@@ -175,6 +175,19 @@ func (w *world) createConnection(name, owner string) *v1alpha1.OAuthConnection {
 		Spec:       v1alpha1.OAuthConnectionSpec{ApplicationRef: v1alpha1.ApplicationReference{Name: "crm"}, Owner: owner},
 	}
 	w.must(w.client.Create(w.t.Context(), c))
+	w.hold(c, canary+"-"+name)
+	c.Status.Phase, c.Status.ObservedGeneration = v1alpha1.ConnectionActive, c.Generation
+	c.Status.Conditions = []metav1.Condition{{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonTokenReady, Message: "works",
+		LastTransitionTime: metav1.Now(),
+	}}
+	w.must(w.client.Status().Update(w.t.Context(), c))
+	return c
+}
+
+// hold writes down a grant with an access token.
+func (w *world) hold(c *v1alpha1.OAuthConnection, token string) {
+	w.t.Helper()
 	grants := grant.New(grant.Options{
 		Cached: w.client, Live: w.client, Writer: w.client, Namespace: operatorNamespace, Process: "test", Clock: clock.RealClock{},
 	})
@@ -184,19 +197,21 @@ func (w *world) createConnection(name, owner string) *v1alpha1.OAuthConnection {
 		Connection:  lifecycle.Identity{Namespace: c.Namespace, Name: c.Name, UID: string(c.UID)},
 		Application: lifecycle.Identity{Namespace: w.namespace, Name: "crm", UID: string(w.application.UID)},
 		Tokens: lifecycle.Tokens{
-			AccessToken: sensitive.New(canary + "-" + name), RefreshToken: sensitive.New(canary + "-refresh"), TokenType: "Bearer",
+			AccessToken: sensitive.New(token), RefreshToken: sensitive.New(canary + "-refresh"), TokenType: "Bearer",
 			IssuedAt: time.Now(), Expiry: lifecycle.Expiry{Kind: lifecycle.ExpiryAt, At: time.Now().Add(time.Hour)},
 			GrantType: lifecycle.AuthorizationCode,
 		},
 	})
 	w.must(err)
-	c.Status.Phase, c.Status.ObservedGeneration = v1alpha1.ConnectionActive, c.Generation
-	c.Status.Conditions = []metav1.Condition{{
-		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonTokenReady, Message: "works",
-		LastTransitionTime: metav1.Now(),
-	}}
+}
+
+// renew gives a connection another token, as the controller does when it is asked to.
+func (w *world) renew(c *v1alpha1.OAuthConnection) {
+	w.t.Helper()
+	w.hold(c, canary+"-renewed")
+	now := metav1.Now()
+	c.Status.LastRefreshedAt = &now
 	w.must(w.client.Status().Update(w.t.Context(), c))
-	return c
 }
 
 // caller is a ServiceAccount of the world's namespace.

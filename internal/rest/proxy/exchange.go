@@ -319,7 +319,8 @@ func (x *exchange) end() {
 	x.leave()
 	if x.verify {
 		// The end of the answer need not wait for what is not about it.
-		go x.options.Credentials.Verify(context.WithoutCancel(x.in.Context()), x.connection, x.credential)
+		ctx := context.WithoutCancel(x.in.Context())
+		x.options.Background(func() { x.options.Credentials.Verify(ctx, x.connection, x.credential) })
 	}
 	x.Duration = x.options.Clock.Now().Sub(x.Started)
 	x.Aborted = x.Aborted || !x.complete

@@ -76,6 +76,9 @@ type Options struct {
 	Transports  Transports
 	// Observer is told of every request; nil: nobody is.
 	Observer Observer
+	// Background runs what no caller waits for, without waiting for it itself, and sees that it comes to its end before the process
+	// does; nil: nothing sees to that.
+	Background func(work func())
 	// HeaderTimeout is how long a provider has for the head of its answer, connecting included, once the body was sent; default 60
 	// seconds.
 	HeaderTimeout time.Duration
@@ -112,6 +115,9 @@ func New(options Options) (*Handler, error) {
 	}
 	if options.Jitter == nil {
 		options.Jitter = rand.Float64
+	}
+	if options.Background == nil {
+		options.Background = func(work func()) { go work() }
 	}
 	options.HeaderTimeout = cmp.Or(options.HeaderTimeout, DefaultHeaderTimeout)
 	options.IdleTimeout = cmp.Or(options.IdleTimeout, DefaultIdleTimeout)
