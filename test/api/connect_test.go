@@ -380,7 +380,7 @@ func connectBadBodies(t *testing.T, w *world) {
 	if n := s.authorization.Count(exchanges()); n != 0 {
 		t.Errorf("%d token requests", n)
 	}
-	s.do(t, call{as: owner, target: s.path("connection")}).want(t, http.StatusForbidden) // There is none, which it may not know.
+	s.do(t, call{as: owner, target: s.path("connection")}).want(t, http.StatusNotFound) // There is none, which it may know: it may make one.
 }
 
 // tooLong is how long the provider is away where the API does not wait for it, in seconds.

@@ -3,6 +3,7 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -154,7 +155,14 @@ func blankFields(t *testing.T, w *world) {
 	must(t, object(active["provider"]), map[string]any{"name": "crm", "label": "crm", "logo_url": nil})
 	waiting := s.person("waiting")
 	s.wait(waiting, phase(v1alpha1.ConnectionAuthorizing))
-	inactive := s.do(t, call{as: viewer, target: "/oauth_connections/" + s.platform + ".waiting"}).want(t, http.StatusOK).object(t)
+	var inactive map[string]any
+	testenv.Eventually(t, patience, func() error { // The API hears of it by a watch of its own.
+		inactive = s.do(t, call{as: viewer, target: "/oauth_connections/" + s.platform + ".waiting"}).want(t, http.StatusOK).object(t)
+		if inactive["refresh_authorization_url"] == nil {
+			return errors.New("there is no link yet")
+		}
+		return nil
+	})
 	must(t, inactive, map[string]any{
 		"status": "inactive", "group_id": nil, "access_token_expires_at": nil, "refresh_token_expires_at": nil, "deleted_at": nil, "owner": nil,
 		"refresh_authorization_url": s.get(waiting).Status.AuthorizationURL,

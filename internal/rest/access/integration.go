@@ -201,8 +201,8 @@ func (a *Access) MayCreate(ctx context.Context, c caller.Caller, i Integration, 
 			return nothing()
 		}
 	}
-	return problem.New(problem.Forbidden, "you may not create the connection %s in namespace %s (verb create on %s)",
-		name, i.Name.Namespace, connections)
+	return problem.New(problem.Forbidden, "you may not create this connection in the application's namespace: that needs the verb create on %s",
+		connections)
 }
 
 // MayAuthorize decides whether a caller may put another grant into a connection of an integration that it may see: its owner may,
