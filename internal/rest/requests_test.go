@@ -69,7 +69,9 @@ func TestProxiedRequest(t *testing.T) {
 			t.Errorf("the audit has no %s: %s", want, audit[0])
 		}
 	}
-	for _, want := range []string{`"user"="` + w.caller.user + `"`, `"method"="DELETE"`, `"status"=403`, `"error"="Forbidden"`} {
+	for _, want := range []string{
+		`"user"="` + w.caller.user + `"`, `"application"="` + w.namespace + `/crm"`, `"connection"=""`, `"method"="DELETE"`, `"status"=403`, `"error"="Forbidden"`,
+	} {
 		if !strings.Contains(audit[1], want) {
 			t.Errorf("the audit has no %s: %s", want, audit[1])
 		}
@@ -81,7 +83,8 @@ func TestProxiedRequest(t *testing.T) {
 	}
 	labels := `application="crm",application_namespace="` + w.namespace + `"`
 	a.metric(`oauth_operator_api_proxied_requests_total{` + labels + `,code="4xx",error="",method="POST"} 1`)
-	a.metric(`oauth_operator_api_proxied_request_duration_seconds_count{` + labels + `} 1`)
+	a.metric(`oauth_operator_api_proxied_requests_total{` + labels + `,code="4xx",error="Forbidden",method="DELETE"} 1`)
+	a.metric(`oauth_operator_api_proxied_request_duration_seconds_count{` + labels + `} 2`)
 	a.metric(`oauth_operator_api_request_duration_seconds_count{code="4xx",route="proxy"} 2`)
 	a.metric(`oauth_operator_api_requests_in_flight{route="proxy"} 0`)
 

@@ -22,7 +22,7 @@ type Observer interface {
 type Record struct {
 	// Caller is the user name.
 	Caller string
-	// Application and Connection are empty until it is known that the caller may use them.
+	// Application is what the caller has asked for, if it exists. Connection is empty until it is known that the caller may use it.
 	Application, Connection types.NamespacedName
 	// Method of the request to the provider.
 	Method string
