@@ -137,7 +137,8 @@ images-e2e: ## Build the two images of the real-cluster suite with docker.
 
 .PHONY: bench
 bench: build controlplane ## Measure throughput, latency and memory, the proxy beside nginx if there is one (not a test; see docs/performance.md).
-	$(GO) test -run '^$$' -bench . $(BENCH_FLAGS) ./internal/rest/lists
+	$(GO) test -run '^$$' -bench Page -benchtime 2000x -timeout 60m ./internal/rest/lists
+	$(GO) test -run '^$$' -bench Memory $(BENCH_FLAGS) ./internal/rest/lists
 	cd test && $(GO) test -run '^$$' -bench . $(BENCH_FLAGS) ./bench/... ./crash ./reliability
 
 .PHONY: demo

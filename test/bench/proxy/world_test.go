@@ -133,7 +133,7 @@ func serve(b *testing.B, role string, environment map[string]string) {
 // start runs a program until the benchmark ends.
 func start(b *testing.B, environment []string, path string, arguments ...string) {
 	b.Helper()
-	command := exec.CommandContext(context.Background(), path, arguments...) //nolint:usetesting // it is ended below, before the directory goes
+	command := exec.CommandContext(context.Background(), path, arguments...)
 	command.Env, command.Stderr = environment, os.Stderr
 	if err := command.Start(); err != nil {
 		b.Fatal(err)
