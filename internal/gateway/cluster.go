@@ -16,8 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
-	"github.com/oauth-operator/oauth-operator/internal/gateway/login"
 	"github.com/oauth-operator/oauth-operator/internal/gateway/webhook"
+	"github.com/oauth-operator/oauth-operator/internal/hub"
 )
 
 // cluster is what the gateway has of the API server: its two kinds to read, and Secrets to create.
@@ -54,8 +54,8 @@ func newCluster(config *rest.Config, version string) (*cluster, error) {
 	return &cluster{cached: cached, live: live}, nil
 }
 
-// watch makes the informers of both kinds; hub hears of every change of a connection, after the cache has it.
-func (c *cluster) watch(hub *login.Hub) error {
+// watch makes the informers of both kinds; waiting hears of every change of a connection, after the cache has it.
+func (c *cluster) watch(waiting *hub.Hub) error {
 	ctx := context.Background() // Nothing waits: no informer runs yet.
 	if err := webhook.RegisterIndexes(ctx, c.cached); err != nil {
 		return err
@@ -72,7 +72,7 @@ func (c *cluster) watch(hub *login.Hub) error {
 			object = gone.Obj
 		}
 		if connection, ok := object.(*v1alpha1.OAuthConnection); ok {
-			hub.Notify(connection.UID)
+			waiting.Notify(connection.UID)
 		}
 	}
 	if _, err := connections.AddEventHandler(toolscache.ResourceEventHandlerFuncs{

@@ -6,20 +6,15 @@
 package gateway
 
 import (
-	"crypto/tls"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 
 	"github.com/oauth-operator/oauth-operator/internal/gateway/headers"
 	"github.com/oauth-operator/oauth-operator/internal/gateway/limit"
@@ -28,8 +23,10 @@ import (
 	"github.com/oauth-operator/oauth-operator/internal/gateway/pages"
 	"github.com/oauth-operator/oauth-operator/internal/gateway/seal"
 	"github.com/oauth-operator/oauth-operator/internal/gateway/webhook"
+	"github.com/oauth-operator/oauth-operator/internal/hub"
 	"github.com/oauth-operator/oauth-operator/internal/keyset"
 	"github.com/oauth-operator/oauth-operator/internal/provider"
+	"github.com/oauth-operator/oauth-operator/internal/webserver"
 )
 
 // maxHeld is how many people one process lets wait for outcomes at once. Others are asked to look again.
@@ -74,17 +71,12 @@ type Process struct {
 	limits   limits
 	logins   *login.Handler
 	webhooks http.Handler
-	// certificates is nil without TLS.
-	certificates *certwatcher.CertWatcher
+	server   *webserver.Server
 
-	// synced and draining decide about readiness.
-	synced, draining atomic.Bool
+	// synced decides about readiness.
+	synced atomic.Bool
 	// stopping is closed when the process is to end.
 	stopping chan struct{}
-
-	listening       chan struct{}
-	announce        sync.Once
-	public, private net.Addr
 }
 
 // New puts the process together; nothing runs yet.
@@ -94,7 +86,7 @@ func New(config *rest.Config, options Options) (*Process, error) {
 	}
 	p := &Process{
 		options: options, metrics: metrics.New(), limits: newLimits(options.Clock),
-		stopping: make(chan struct{}), listening: make(chan struct{}),
+		stopping: make(chan struct{}),
 	}
 	if err := p.configure(); err != nil {
 		return nil, err
@@ -126,16 +118,11 @@ func (p *Process) configure() error {
 	if err != nil {
 		return fmt.Errorf("pages: %w", err)
 	}
-	if (p.options.TLSCertFile == "") != (p.options.TLSPrivateKeyFile == "") {
-		return errors.New("a certificate and its private key go together")
-	}
-	if p.options.TLSCertFile == "" {
-		return nil
-	}
-	if p.certificates, err = certwatcher.New(p.options.TLSCertFile, p.options.TLSPrivateKeyFile); err != nil {
-		return fmt.Errorf("read the certificate: %w", err)
-	}
-	return nil
+	p.server, err = webserver.New(webserver.Options{
+		BindAddress: p.options.BindAddress, HealthProbeBindAddress: p.options.HealthProbeBindAddress,
+		TLSCertFile: p.options.TLSCertFile, TLSPrivateKeyFile: p.options.TLSPrivateKeyFile, Log: p.options.Log,
+	})
+	return err
 }
 
 // assemble makes what answers requests.
@@ -144,13 +131,13 @@ func (p *Process) assemble() error {
 	if err != nil {
 		return fmt.Errorf("the catalogue of providers: %w", err)
 	}
-	hub := login.NewHub(maxHeld)
-	if err := p.cluster.watch(hub); err != nil {
+	waiting := hub.New(maxHeld)
+	if err := p.cluster.watch(waiting); err != nil {
 		return err
 	}
 	p.logins, err = login.New(login.Options{
 		Namespace: p.options.Namespace, External: p.external, Cached: p.cluster.cached, Live: p.cluster.live, Creator: p.cluster,
-		Sealer: seal.New(p.keys, p.options.Clock), Pages: p.pages, Catalogue: catalogue, Headers: p.headers, Hub: hub,
+		Sealer: seal.New(p.keys, p.options.Clock), Pages: p.pages, Catalogue: catalogue, Headers: p.headers, Hub: waiting,
 		Connections: p.limits.connections, Reads: p.limits.reads,
 		Limited: func(w http.ResponseWriter, retryAfter time.Duration) {
 			p.limited(w, metrics.LimitConnection, retryAfter)
@@ -165,8 +152,4 @@ func (p *Process) assemble() error {
 		Counter: p.metrics, Clock: p.options.Clock, Log: p.options.Log.WithName("webhook"),
 	})
 	return nil
-}
-
-func (p *Process) tlsConfig() *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: p.certificates.GetCertificate}
 }

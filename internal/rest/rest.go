@@ -8,10 +8,8 @@ package rest
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,7 +17,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	restclient "k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/egress"
@@ -29,6 +26,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/internal/rest/lists"
 	"github.com/oauth-operator/oauth-operator/internal/rest/metrics"
 	"github.com/oauth-operator/oauth-operator/internal/rest/problem"
+	"github.com/oauth-operator/oauth-operator/internal/webserver"
 )
 
 // DefaultAudience is what callers' tokens are for unless Options say otherwise.
@@ -74,18 +72,13 @@ type Process struct {
 	integrations  *integrations.Handler
 	description   problem.HandlerFunc
 	proxied       http.Handler
-	// certificates is nil without TLS.
-	certificates *certwatcher.CertWatcher
+	server        *webserver.Server
 
-	// synced and draining decide about readiness.
-	synced, draining atomic.Bool
+	// synced decides about readiness.
+	synced atomic.Bool
 	// stopping is closed when the process is to end.
 	stopping chan struct{}
 	running  running
-
-	listening       chan struct{}
-	announce        sync.Once
-	public, private net.Addr
 }
 
 // New puts the process together; nothing runs yet.
@@ -107,7 +100,7 @@ func New(config *restclient.Config, options Options) (*Process, error) {
 	}
 	p := &Process{
 		options: options, metrics: metrics.New(), directory: directory.New(),
-		stopping: make(chan struct{}), listening: make(chan struct{}),
+		stopping: make(chan struct{}),
 	}
 	if err := p.configure(); err != nil {
 		return nil, err
@@ -124,16 +117,16 @@ func (p *Process) configure() error {
 	if slices.Contains(p.options.Audiences, "") {
 		return errors.New("an audience must not be empty")
 	}
-	if (p.options.TLSCertFile == "") != (p.options.TLSPrivateKeyFile == "") {
-		return errors.New("a certificate and its private key go together")
-	}
-	if p.options.TLSCertFile == "" {
-		p.options.Log.Info("without --tls-cert-file callers' tokens and providers' answers cross the network in the clear, unless something in front ends TLS")
-		return nil
-	}
 	var err error
-	if p.certificates, err = certwatcher.New(p.options.TLSCertFile, p.options.TLSPrivateKeyFile); err != nil {
-		return fmt.Errorf("read the certificate: %w", err)
+	p.server, err = webserver.New(webserver.Options{
+		BindAddress: p.options.BindAddress, HealthProbeBindAddress: p.options.HealthProbeBindAddress,
+		TLSCertFile: p.options.TLSCertFile, TLSPrivateKeyFile: p.options.TLSPrivateKeyFile, Log: p.options.Log,
+	})
+	if err != nil {
+		return err
+	}
+	if !p.server.TLS() {
+		p.options.Log.Info("without --tls-cert-file callers' tokens and providers' answers cross the network in the clear, unless something in front ends TLS")
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/internal/gateway/metrics"
 	"github.com/oauth-operator/oauth-operator/internal/gateway/pages"
 	"github.com/oauth-operator/oauth-operator/internal/gateway/seal"
+	"github.com/oauth-operator/oauth-operator/internal/hub"
 	"github.com/oauth-operator/oauth-operator/internal/keyset"
 	"github.com/oauth-operator/oauth-operator/internal/provider"
 )
@@ -47,7 +48,7 @@ func newHandler(f *testing.F) *Handler {
 	clock := clocktesting.NewFakeClock(now())
 	h, err := New(Options{
 		External: external, Cached: &view{}, Live: &view{}, Sealer: seal.New(keyset.Ephemeral(), clock), Pages: shown, Catalogue: catalogue,
-		Headers: headers.New(external, ""), Hub: NewHub(1), Connections: allowance(true), Reads: allowance(true),
+		Headers: headers.New(external, ""), Hub: hub.New(1), Connections: allowance(true), Reads: allowance(true),
 		Limited: func(http.ResponseWriter, time.Duration) {}, Metrics: metrics.New(), Stopping: make(chan struct{}), Clock: clock,
 		Log: logr.Discard(),
 	})

@@ -22,6 +22,7 @@ import (
 	"github.com/oauth-operator/oauth-operator/internal/gateway/metrics"
 	"github.com/oauth-operator/oauth-operator/internal/gateway/pages"
 	"github.com/oauth-operator/oauth-operator/internal/gateway/seal"
+	"github.com/oauth-operator/oauth-operator/internal/hub"
 	"github.com/oauth-operator/oauth-operator/internal/provider"
 )
 
@@ -81,7 +82,7 @@ type Options struct {
 	Catalogue    *provider.Catalogue
 	Headers      headers.Policy
 	// Hub is told of every change of a connection.
-	Hub *Hub
+	Hub *hub.Hub
 	// Connections limits logins and callbacks of one connection, by UID; Reads limits live reads of all together, by who makes them.
 	Connections, Reads Limiter
 	// Limited answers and counts a request that Connections has refused.

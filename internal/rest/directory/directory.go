@@ -14,7 +14,11 @@ import (
 	"k8s.io/utils/third_party/forked/golang/btree"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/hub"
 )
+
+// maxWaiting bounds how many wait for connections at once. Each of them is a request that is being served.
+const maxWaiting = 1 << 16
 
 // Directory is connections and applications in the order of their creation. It can be used by many at once.
 type Directory struct {
@@ -23,13 +27,13 @@ type Directory struct {
 	connections  connections
 	applications kind[v1alpha1.OAuthApplication]
 
-	hub hub
+	hub *hub.Hub
 }
 
 // New makes an empty directory. Its handlers fill it.
 func New() *Directory {
 	return &Directory{
-		connections: newConnections(), applications: newKind[v1alpha1.OAuthApplication](), hub: newHub(maxWaiting),
+		connections: newConnections(), applications: newKind[v1alpha1.OAuthApplication](), hub: hub.New(maxWaiting),
 	}
 }
 
@@ -60,9 +64,9 @@ func (d *Directory) holdConnection(object any) {
 	replaced := d.connections.hold(connection)
 	d.mutex.Unlock()
 	if replaced != nil && replaced.UID != connection.UID {
-		d.hub.notify(replaced.UID) // Deleted and made anew while nobody watched.
+		d.hub.Notify(replaced.UID) // Deleted and made anew while nobody watched.
 	}
-	d.hub.notify(connection.UID)
+	d.hub.Notify(connection.UID)
 }
 
 func (d *Directory) dropConnection(object any) {
@@ -74,7 +78,7 @@ func (d *Directory) dropConnection(object any) {
 	dropped := d.connections.drop(name)
 	d.mutex.Unlock()
 	if dropped != nil {
-		d.hub.notify(dropped.UID)
+		d.hub.Notify(dropped.UID)
 	}
 }
 
@@ -185,7 +189,8 @@ func (d *Directory) Namespaces() []string {
 // Subscribe returns a channel that tells of each change of a connection from now on, several as one, and of its deletion. The
 // directory has the change already. release must be called. When too many wait, the channel never tells anything.
 func (d *Directory) Subscribe(uid types.UID) (changes <-chan struct{}, release func()) {
-	return d.hub.subscribe(uid)
+	changes, release, _ = d.hub.Subscribe(uid)
+	return changes, release
 }
 
 // kind is the objects of one kind.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package login
+// Package hub wakes those that wait for a change of a connection.
+package hub
 
 import (
 	"sync"
@@ -17,8 +18,8 @@ type Hub struct {
 	limit   int
 }
 
-// NewHub makes a hub that lets so many wait at once.
-func NewHub(limit int) *Hub {
+// New makes a hub that lets so many wait at once.
+func New(limit int) *Hub {
 	return &Hub{waiting: map[types.UID]map[chan struct{}]struct{}{}, limit: limit}
 }
 
@@ -34,8 +35,8 @@ func (h *Hub) Notify(connection types.UID) {
 	}
 }
 
-// Subscribe returns a channel that tells of each change of a connection from now on, several as one. ok is false when too
-// many wait already. release must be called.
+// Subscribe returns a channel that tells of each change of a connection from now on, several as one. When too many wait
+// already, ok is false and changes is nil, which tells of nothing. release must be called; again, it does nothing.
 func (h *Hub) Subscribe(connection types.UID) (changes <-chan struct{}, release func(), ok bool) {
 	h.mutex.Lock()
 	defer h.mutex.Unlock()

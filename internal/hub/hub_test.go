@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package login_test
+package hub_test
 
 import (
 	"testing"
 
-	"github.com/oauth-operator/oauth-operator/internal/gateway/login"
+	"github.com/oauth-operator/oauth-operator/internal/hub"
 )
 
 // woken tells whether a waiter was woken, and takes that.
@@ -19,34 +19,34 @@ func woken(changes <-chan struct{}) bool {
 }
 
 func TestHub(t *testing.T) {
-	hub := login.NewHub(3)
-	hub.Notify("a") // Nobody waits.
-	first, releaseFirst, _ := hub.Subscribe("a")
-	second, releaseSecond, _ := hub.Subscribe("a")
-	other, releaseOther, _ := hub.Subscribe("b")
+	h := hub.New(3)
+	h.Notify("a") // Nobody waits.
+	first, releaseFirst, _ := h.Subscribe("a")
+	second, releaseSecond, _ := h.Subscribe("a")
+	other, releaseOther, _ := h.Subscribe("b")
 	if woken(first) || woken(second) {
 		t.Error("woken by what was before")
 	}
-	hub.Notify("a")
-	hub.Notify("a")
+	h.Notify("a")
+	h.Notify("a")
 	if !woken(first) || !woken(second) || woken(other) {
 		t.Error("not exactly those that wait for the connection were woken")
 	}
 	if woken(first) {
 		t.Error("two changes that nobody looked at between wake twice")
 	}
-	if _, release, ok := hub.Subscribe("c"); ok {
+	if _, release, ok := h.Subscribe("c"); ok {
 		t.Error("more wait than may")
 	} else {
 		release()
 	}
 	releaseFirst()
 	releaseFirst()
-	hub.Notify("a")
+	h.Notify("a")
 	if woken(first) || !woken(second) {
 		t.Error("a release is for one waiter")
 	}
-	_, release, ok := hub.Subscribe("c")
+	_, release, ok := h.Subscribe("c")
 	if !ok {
 		t.Error("a release makes no room")
 	}
@@ -54,7 +54,7 @@ func TestHub(t *testing.T) {
 		end()
 	}
 	for range 3 {
-		if _, _, ok := hub.Subscribe("a"); !ok {
+		if _, _, ok := h.Subscribe("a"); !ok {
 			t.Error("room was lost")
 		}
 	}
