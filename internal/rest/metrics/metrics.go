@@ -139,7 +139,7 @@ func (m *Metrics) Begin(route Route) (end func(status int, took time.Duration)) 
 
 // Proxied is a request to a provider that has been answered.
 type Proxied struct {
-	// Application that the request went through; empty when there was none that the caller may use.
+	// Application that was asked for; empty when there is none of that name.
 	Application types.NamespacedName
 	// Method of the request to the provider.
 	Method string
