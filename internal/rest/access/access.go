@@ -51,6 +51,8 @@ type Directory interface {
 	WithProviderID(id string) []*v1alpha1.OAuthConnection
 	// HeldAt returns the connections of an application in its own namespace that belong to a user, or the shared ones.
 	HeldAt(application types.NamespacedName, owner string) []*v1alpha1.OAuthConnection
+	// HeldIn returns the connections of an application in another namespace than its own.
+	HeldIn(application types.NamespacedName, namespace string) []*v1alpha1.OAuthConnection
 	// Namespaces that hold connections.
 	Namespaces() []string
 }

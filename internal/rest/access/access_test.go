@@ -585,3 +585,39 @@ func TestConnectionToDelete(t *testing.T) {
 		}
 	}
 }
+
+// A workload need not name the connection of its own namespace, where it has none with the application itself.
+func TestUsualOfWorkloads(t *testing.T) {
+	t.Parallel()
+	const here, see = "apps.crm", "get oauthconnections */*"
+	worker := caller.Caller{Info: &user.DefaultInfo{Name: "system:serviceaccount:team:worker"}}
+	theirs, second := conn("team.crm", here), conn("team.second", here)
+	elsewhere, erp := conn("other.crm", here), conn("team.erp", "apps.erp")
+	shared, own := conn("apps.shared", here), conn("apps.own", here, of("system:serviceaccount:team:worker"))
+	type list = []*v1alpha1.OAuthConnection
+	for name, test := range map[string]struct {
+		connections list
+		rules       []string
+		as          caller.Caller
+		want        string
+	}{
+		"that of its namespace":           {list{theirs, elsewhere, erp}, []string{see}, worker, "team.crm"},
+		"one with a foreign owner":        {list{conn("team.named", here, of("joe"))}, []string{see}, worker, "team.named"},
+		"the shared one goes before":      {list{theirs, shared}, []string{see}, worker, "apps.shared"},
+		"its own goes before":             {list{theirs, own}, []string{see}, worker, "apps.own"},
+		"several":                         {list{theirs, second}, []string{see}, worker, "ConnectionAmbiguous"},
+		"one that it may see":             {list{theirs, second}, []string{"get oauthconnections team/second"}, worker, "team.second"},
+		"none that it may see":            {list{theirs}, nil, worker, "Forbidden"},
+		"none there":                      {list{elsewhere, erp}, []string{see}, worker, "Forbidden"},
+		"a person has no namespace":       {list{theirs}, []string{see}, jane(), "Forbidden"},
+		"in the application's own, at it": {list{theirs}, []string{see}, caller.Caller{Info: &user.DefaultInfo{Name: "system:serviceaccount:apps:x"}}, "Forbidden"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &world{applications: []*v1alpha1.OAuthApplication{app(here)}, connections: test.connections, rules: test.rules}
+			namespace, name, err := byIntegration(here, "")(t.Context(), w.access(t), test.as)
+			if got := verdictOf(namespace, name, err); got != test.want {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/internal/rest/caller"
@@ -34,7 +35,7 @@ func (a *Access) Integration(_ context.Context, _ caller.Caller, id string) (Int
 
 // ConnectionOf returns the connection of an integration that a caller means and may see. A selector, which is the value of
 // HeaderConnection, names it by UID, {namespace}.{name} or the provider's id. Without one (empty) it is the caller's own in
-// the application's namespace, else the shared one there; of several, the active one, else ConnectionAmbiguous. An own
+// the application's namespace, else the shared one there, else, for a ServiceAccount, the one in its own namespace; of several, the active one, else ConnectionAmbiguous. An own
 // connection always goes before shared ones, whatever its state: nobody acts as somebody else because their grant has ended.
 func (a *Access) ConnectionOf(
 	ctx context.Context, c caller.Caller, i Integration, selector string,
@@ -103,31 +104,57 @@ func (a *Access) connectionOf(
 func (a *Access) usual(
 	ctx context.Context, c caller.Caller, i Integration, l look,
 ) (*v1alpha1.OAuthConnection, error) {
-	var own *v1alpha1.OAuthConnection
-	if c.Info != nil && c.GetName() != "" { // Without an owner they are the shared ones.
-		var err error
-		own, err = pick(a.directory.HeldAt(i.Name, c.GetName()))
-		if err != nil || own != nil && (!l.granted || own.Status.LastAuthorizedAt != nil) {
-			return own, err
-		}
+	own, err := a.own(c, i)
+	if err != nil || own != nil && (!l.granted || own.Status.LastAuthorizedAt != nil) {
+		return own, err
 	}
 	shared, err := a.seeShared(ctx, c, i, l.rights)
 	if err != nil {
 		return nil, err
 	}
 	one, err := pick(shared)
-	switch {
-	case err == nil && one != nil && (own == nil || isActive(one)):
-		return one, nil
-	case own != nil:
+	if own != nil {
+		if err == nil && one != nil && isActive(one) {
+			return one, nil
+		}
 		return own, nil
-	case err != nil:
-		return nil, err
 	}
-	if i.byUID {
+	if one == nil && err == nil {
+		one, err = a.neighbouring(ctx, c, i, l.rights)
+	}
+	switch {
+	case one != nil || err != nil:
+		return one, err
+	case i.byUID:
 		return nil, nothing()
 	}
 	return nil, a.without(ctx, c, i)
+}
+
+// own returns the caller's own connection at an integration; nil: it has none.
+func (a *Access) own(c caller.Caller, i Integration) (*v1alpha1.OAuthConnection, error) {
+	if c.Info == nil || c.GetName() == "" { // Without an owner they are the shared ones.
+		return nil, nil //nolint:nilnil // None is an answer
+	}
+	return pick(a.directory.HeldAt(i.Name, c.GetName()))
+}
+
+// neighbouring returns the connection of an integration in the namespace of the workload that calls, if that is another one than the
+// application's; nil: there is none that it may see.
+func (a *Access) neighbouring(ctx context.Context, c caller.Caller, i Integration, rights []right) (*v1alpha1.OAuthConnection, error) {
+	if c.Info == nil {
+		return nil, nil //nolint:nilnil // None is an answer
+	}
+	namespace, _, err := serviceaccount.SplitUsername(c.GetName())
+	if err != nil || namespace == i.Name.Namespace {
+		return nil, nil //nolint:nilnil,nilerr // A person has no namespace
+	}
+	held := a.directory.HeldIn(i.Name, namespace)
+	visible, err := a.see(ctx, c, rights, held[:min(len(held), maxAsked)], types.NamespacedName{Namespace: namespace, Name: i.Name.Name})
+	if err != nil {
+		return nil, err
+	}
+	return pick(visible)
 }
 
 // without is the answer to whom has no connection at an integration that it names. Who may look there, or connect there, is told so:

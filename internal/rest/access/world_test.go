@@ -131,6 +131,16 @@ func (w *world) WithProviderID(id string) (found []*v1alpha1.OAuthConnection) {
 	return found
 }
 
+func (w *world) HeldIn(application types.NamespacedName, namespace string) (found []*v1alpha1.OAuthConnection) {
+	for _, c := range w.connections {
+		of, name := c.ApplicationKey()
+		if c.Namespace == namespace && (types.NamespacedName{Namespace: of, Name: name}) == application {
+			found = append(found, c)
+		}
+	}
+	return found
+}
+
 func (w *world) HeldAt(application types.NamespacedName, owner string) (found []*v1alpha1.OAuthConnection) {
 	for _, c := range w.connections {
 		namespace, name := c.ApplicationKey()

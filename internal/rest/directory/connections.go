@@ -13,10 +13,21 @@ import (
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
 
-// holder is who holds connections at an application; without an owner they are shared.
+// holder is who has a connection at an application: a user, or everybody of a namespace.
 type holder struct {
 	application types.NamespacedName
-	owner       string
+	// namespace of the connection.
+	namespace string
+	// owner is empty for what is shared, and always in other namespaces than the application's.
+	owner string
+}
+
+func holderOf(connection *v1alpha1.OAuthConnection) holder {
+	h := holder{application: applicationName(connection), namespace: connection.Namespace}
+	if h.namespace == h.application.Namespace {
+		h.owner = connection.Spec.Owner
+	}
+	return h
 }
 
 // connections is the connections and their indexes.
@@ -50,14 +61,13 @@ func (c *connections) hold(connection *v1alpha1.OAuthConnection) (replaced *v1al
 		created: connection.CreationTimestamp.Unix(), uid: connection.UID, object: connection,
 		namespace: c.namespaces.take(connection.Namespace), status: statusOf(Status(connection)),
 	}
-	application := applicationName(connection)
-	if connection.Namespace == application.Namespace {
-		if connection.Spec.Owner != "" {
-			next.owner = c.owners.take(connection.Spec.Owner)
-			c.byOwner.put(connection.Spec.Owner, connection)
-		}
-		c.byHolder.put(holder{application, connection.Spec.Owner}, connection)
+	held := holderOf(connection)
+	application := held.application
+	if held.owner != "" {
+		next.owner = c.owners.take(held.owner)
+		c.byOwner.put(held.owner, connection)
 	}
+	c.byHolder.put(held, connection)
 	if connection.Status.ID != "" {
 		c.byProviderID.put(connection.Status.ID, connection)
 	}
@@ -75,15 +85,14 @@ func (c *connections) drop(name types.NamespacedName) *v1alpha1.OAuthConnection 
 	if !held {
 		return nil
 	}
-	connection, application := gone.object, applicationName(gone.object)
+	connection, by := gone.object, holderOf(gone.object)
+	application := by.application
 	c.namespaces.release(connection.Namespace)
-	if connection.Namespace == application.Namespace {
-		if connection.Spec.Owner != "" {
-			c.owners.release(connection.Spec.Owner)
-			c.byOwner.remove(connection.Spec.Owner, connection)
-		}
-		c.byHolder.remove(holder{application, connection.Spec.Owner}, connection)
+	if by.owner != "" {
+		c.owners.release(by.owner)
+		c.byOwner.remove(by.owner, connection)
 	}
+	c.byHolder.remove(by, connection)
 	if connection.Status.ID != "" {
 		c.byProviderID.remove(connection.Status.ID, connection)
 	}

@@ -176,7 +176,14 @@ func (d *Directory) OwnedBy(user string) []*v1alpha1.OAuthConnection {
 func (d *Directory) HeldAt(application types.NamespacedName, owner string) []*v1alpha1.OAuthConnection {
 	d.mutex.RLock()
 	defer d.mutex.RUnlock()
-	return slices.Clone(d.connections.byHolder[holder{application, owner}])
+	return slices.Clone(d.connections.byHolder[holder{application, application.Namespace, owner}])
+}
+
+// HeldIn returns, in order, the connections of an application in another namespace than its own, where owners do not count.
+func (d *Directory) HeldIn(application types.NamespacedName, namespace string) []*v1alpha1.OAuthConnection {
+	d.mutex.RLock()
+	defer d.mutex.RUnlock()
+	return slices.Clone(d.connections.byHolder[holder{application, namespace, ""}])
 }
 
 // Namespaces returns the namespaces that hold connections, sorted.

@@ -414,6 +414,13 @@ func (w *walk) compareLookups(t *testing.T, all []*v1alpha1.OAuthConnection) {
 			}); got != want {
 				t.Errorf("%q holds %s at %s, want %s", owner, got, app, want)
 			}
+			for _, other := range []string{"n1", "n2", "n3"} {
+				if got, want := uids(w.directory.HeldIn(app, other)), filter(func(c *v1alpha1.OAuthConnection) bool {
+					return appOf(c) == app && c.Namespace == other && other != app.Namespace
+				}); got != want && other != app.Namespace {
+					t.Errorf("in %s are %s of %s, want %s", other, got, app, want)
+				}
+			}
 			if got, want := uids(w.directory.OfApplication(app)), filter(func(c *v1alpha1.OAuthConnection) bool {
 				return appOf(c) == app
 			}); got != want {
