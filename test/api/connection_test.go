@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/internal/testenv"
 	"github.com/oauth-operator/oauth-operator/test/servers/hostile"
 	"github.com/oauth-operator/oauth-operator/test/servers/record"
 )
@@ -152,7 +153,10 @@ func deleteSlowly(t *testing.T, w *world) {
 	if s.authorization.Introspect(token) {
 		t.Error("the token lives on")
 	}
-	if shown := fmt.Sprint(s.do(t, call{as: owner, target: s.path("connection")}).status); shown != fmt.Sprint(http.StatusNotFound) {
-		t.Errorf("status %s for what is gone", shown)
-	}
+	testenv.Eventually(t, patience, func() error { // The API hears of it by a watch of its own.
+		if status := s.do(t, call{as: owner, target: s.path("connection")}).status; status != http.StatusNotFound {
+			return fmt.Errorf("status %d for what is gone", status)
+		}
+		return nil
+	})
 }
