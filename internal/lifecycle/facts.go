@@ -230,17 +230,6 @@ func (a Action) CallsProvider() bool {
 	return false
 }
 
-// Obtains tells whether the action asks a token endpoint for tokens.
-func (a Action) Obtains() bool {
-	switch a {
-	case Exchange, Import, Issue, Refresh, Poll:
-		return true
-	case Wait, StartDevice, Identify, CheckGrant, Settle, RevokeCandidate, Observe, Conclude, Heed, Invite, Judge, VerifyMark,
-		Remember, Revoke, Release:
-	}
-	return false
-}
-
 // authorizes tells whether the action brings a new grant, not another token of the one that is held.
 func (a Action) authorizes() bool { return a == Exchange || a == Import || a == Poll }
 

@@ -561,21 +561,33 @@ func TestConnectionToDelete(t *testing.T) {
 		rules       []string
 		selector    string
 		want        string
+		worker      bool
 	}{
-		"her own":                            {own, nil, "", "apps.hers"},
-		"shared, by a superuser":             {shared, []string{"delete oauthconnections */*"}, "", "apps.shared"},
-		"named, by a superuser":              {own, []string{"delete oauthconnections */*"}, "uid-apps-shared", "apps.shared"},
-		"shared, by who may see it":          {shared, []string{"get oauthconnections apps/*"}, "", "Forbidden"},
-		"shared, by who may delete it there": {shared, []string{"delete oauthconnections apps/*"}, "", "Forbidden"},
-		"named by its UID, by nobody":        {shared, nil, "uid-apps-shared", "NotFound"},
+		"a neighbour has to be named": {
+			connections: []*v1alpha1.OAuthConnection{conn("team.crm", "apps.crm")},
+			rules:       []string{"delete oauthconnections */*", "list oauthconnections */*"}, want: "NotFound", worker: true,
+		},
+		"a neighbour that is named": {
+			connections: []*v1alpha1.OAuthConnection{conn("team.crm", "apps.crm")},
+			rules:       []string{"delete oauthconnections */*"}, selector: "team.crm", want: "team.crm", worker: true,
+		},
+		"her own":                            {own, nil, "", "apps.hers", false},
+		"shared, by a superuser":             {shared, []string{"delete oauthconnections */*"}, "", "apps.shared", false},
+		"named, by a superuser":              {own, []string{"delete oauthconnections */*"}, "uid-apps-shared", "apps.shared", false},
+		"shared, by who may see it":          {shared, []string{"get oauthconnections apps/*"}, "", "Forbidden", false},
+		"shared, by who may delete it there": {shared, []string{"delete oauthconnections apps/*"}, "", "Forbidden", false},
+		"named by its UID, by nobody":        {shared, nil, "uid-apps-shared", "NotFound", false},
 	} {
 		w := &world{applications: []*v1alpha1.OAuthApplication{app("apps.crm")}, connections: test.connections, rules: test.rules}
-		a := w.access(t)
-		i, err := a.Integration(t.Context(), jane(), "apps.crm")
+		a, who := w.access(t), jane()
+		if test.worker {
+			who = caller.Caller{Info: &user.DefaultInfo{Name: "system:serviceaccount:team:worker"}}
+		}
+		i, err := a.Integration(t.Context(), who, "apps.crm")
 		if err != nil {
 			t.Fatal(err)
 		}
-		found, err := a.ConnectionToDelete(t.Context(), jane(), i, test.selector)
+		found, err := a.ConnectionToDelete(t.Context(), who, i, test.selector)
 		got := problemOf(err)
 		if err == nil {
 			got = found.Namespace + "." + found.Name

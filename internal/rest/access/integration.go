@@ -40,7 +40,7 @@ func (a *Access) Integration(_ context.Context, _ caller.Caller, id string) (Int
 func (a *Access) ConnectionOf(
 	ctx context.Context, c caller.Caller, i Integration, selector string,
 ) (*v1alpha1.OAuthConnection, error) {
-	return a.connectionOf(ctx, c, i, selector, look{rights: toSee()})
+	return a.connectionOf(ctx, c, i, selector, look{rights: toSee(), neighbours: true})
 }
 
 // ConnectionFor returns the connection of an integration through which a caller may send a request with this method. It is that
@@ -54,7 +54,7 @@ func (a *Access) ConnectionFor(
 		return nil, notAllowed()
 	}
 	rights := append([]right{{verb: verb, subresource: proxy}}, toSee()...)
-	connection, err := a.connectionOf(ctx, c, i, selector, look{rights: rights, granted: true})
+	connection, err := a.connectionOf(ctx, c, i, selector, look{rights: rights, granted: true, neighbours: true})
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,8 @@ func (a *Access) ConnectionFor(
 }
 
 // ConnectionToDelete returns the connection of an integration that a caller means and may delete: that of ConnectionOf, if the
-// caller owns it or may delete connections in all namespaces, which is enough to see it.
+// caller owns it or may delete connections in all namespaces, which is enough to see it. One of the caller's namespace has to be
+// named.
 func (a *Access) ConnectionToDelete(
 	ctx context.Context, c caller.Caller, i Integration, selector string,
 ) (*v1alpha1.OAuthConnection, error) {
@@ -82,6 +83,8 @@ type look struct {
 	rights []right
 	// granted : one that never held a grant is the last choice.
 	granted bool
+	// neighbours : one in the namespace of the workload that calls is looked for too.
+	neighbours bool
 }
 
 func (a *Access) connectionOf(
@@ -120,7 +123,7 @@ func (a *Access) usual(
 		return own, nil
 	}
 	if one == nil && err == nil {
-		one, err = a.neighbouring(ctx, c, i, l.rights)
+		one, err = a.neighbouring(ctx, c, i, l)
 	}
 	switch {
 	case one != nil || err != nil:
@@ -141,8 +144,8 @@ func (a *Access) own(c caller.Caller, i Integration) (*v1alpha1.OAuthConnection,
 
 // neighbouring returns the connection of an integration in the namespace of the workload that calls, if that is another one than the
 // application's; nil: there is none that it may see.
-func (a *Access) neighbouring(ctx context.Context, c caller.Caller, i Integration, rights []right) (*v1alpha1.OAuthConnection, error) {
-	if c.Info == nil {
+func (a *Access) neighbouring(ctx context.Context, c caller.Caller, i Integration, l look) (*v1alpha1.OAuthConnection, error) {
+	if c.Info == nil || !l.neighbours {
 		return nil, nil //nolint:nilnil // None is an answer
 	}
 	namespace, _, err := serviceaccount.SplitUsername(c.GetName())
@@ -150,7 +153,7 @@ func (a *Access) neighbouring(ctx context.Context, c caller.Caller, i Integratio
 		return nil, nil //nolint:nilnil,nilerr // A person has no namespace
 	}
 	held := a.directory.HeldIn(i.Name, namespace)
-	visible, err := a.see(ctx, c, rights, held[:min(len(held), maxAsked)], types.NamespacedName{Namespace: namespace, Name: i.Name.Name})
+	visible, err := a.see(ctx, c, l.rights, held[:min(len(held), maxAsked)], types.NamespacedName{Namespace: namespace, Name: i.Name.Name})
 	if err != nil {
 		return nil, err
 	}

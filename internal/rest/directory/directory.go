@@ -147,23 +147,6 @@ func (d *Directory) WithProviderID(id string) []*v1alpha1.OAuthConnection {
 	return slices.Clone(d.connections.byProviderID[id])
 }
 
-// OfApplication returns the connections that refer to an application, in order. That is as many as there are; see HeldAt for
-// those that one user can use.
-func (d *Directory) OfApplication(application types.NamespacedName) []*v1alpha1.OAuthConnection {
-	d.mutex.RLock()
-	defer d.mutex.RUnlock()
-	of := d.connections.byApplication[application]
-	if of == nil {
-		return nil
-	}
-	all := make([]*v1alpha1.OAuthConnection, 0, of.tree.Len())
-	of.tree.Ascend(func(item item[v1alpha1.OAuthConnection]) bool {
-		all = append(all, item.object)
-		return true
-	})
-	return all
-}
-
 // OwnedBy returns the connections of a user in order. An owner counts only in the application's own namespace.
 func (d *Directory) OwnedBy(user string) []*v1alpha1.OAuthConnection {
 	d.mutex.RLock()

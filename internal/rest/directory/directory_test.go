@@ -103,7 +103,7 @@ func TestOrderIsCreationThenUID(t *testing.T) {
 			t.Errorf("pages of %d: %s", limit, got)
 		}
 	}
-	if got := uids(d.OfApplication(named("a", "crm"))); got != "u3" {
+	if got := uids(list(t, d, directory.Query{Application: named("a", "crm"), Limit: 5}, nil)); got != "u3" {
 		t.Errorf("of the application: %s", got)
 	}
 	if got := strings.Join(d.Namespaces(), " "); got != "a b c z" {
@@ -421,7 +421,7 @@ func (w *walk) compareLookups(t *testing.T, all []*v1alpha1.OAuthConnection) {
 					t.Errorf("in %s are %s of %s, want %s", other, got, app, want)
 				}
 			}
-			if got, want := uids(w.directory.OfApplication(app)), filter(func(c *v1alpha1.OAuthConnection) bool {
+			if got, want := uids(list(t, w.directory, directory.Query{Application: app, Limit: 5}, nil)), filter(func(c *v1alpha1.OAuthConnection) bool {
 				return appOf(c) == app
 			}); got != want {
 				t.Errorf("%s has %s, want %s", app, got, want)

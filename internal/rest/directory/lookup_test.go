@@ -241,7 +241,7 @@ func TestConcurrency(t *testing.T) {
 				}
 				d.OwnedBy("user2")
 				d.Namespaces()
-				d.OfApplication(named("n1", "crm"))
+				d.HeldIn(named("n1", "crm"), "n2")
 				_, release := d.Subscribe("u0-000")
 				release()
 			}

@@ -207,7 +207,7 @@ func ask(b *testing.B, w *world, all []question) {
 
 // churn changes a thousand connections a second, one after another.
 func churn(d *directory.Directory, stop <-chan struct{}) {
-	all := d.OfApplication(types.NamespacedName{Namespace: "platform", Name: "crm-001"})
+	all, _, _ := d.Connections(directory.Query{Application: types.NamespacedName{Namespace: "platform", Name: "crm-001"}, Limit: many})
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
 	for {
@@ -283,7 +283,7 @@ func heap() float64 {
 // BenchmarkEvent is what one change of a connection costs, with somebody looking at a page after each.
 func BenchmarkEvent(b *testing.B) {
 	w := crowded(b, grant(), nil)
-	all := w.directory.OfApplication(types.NamespacedName{Namespace: "platform", Name: "crm-001"})
+	all, _, _ := w.directory.Connections(directory.Query{Application: types.NamespacedName{Namespace: "platform", Name: "crm-001"}, Limit: many})
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
 		c := all[n%len(all)]
